@@ -1,0 +1,145 @@
+//! The claim: look, decide, act, confirm, until it is done or the deadline has passed.
+//!
+//! A round that fails says why in its error; the class of the error decides whether there is another round.
+//! How an address is taken from a holder is in `fence.rs`, how it is proven is in `confirm.rs`.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::cli::Options;
+use crate::cloud::{Cloud, Filter, Target};
+use crate::credentials::InstanceProfile;
+use crate::decide::Me;
+use crate::error::{Class, Error};
+use crate::explain::explain;
+use crate::gate::Gate;
+use crate::ids::AllocationId;
+use crate::imds::{Identity, Imds, Interface};
+use crate::report::{Facts, Outcome, Report};
+use crate::retry::{Backoff, Deadline, Retry};
+use crate::stop::Stop;
+use crate::target::choose;
+
+/// A role that was made with its instance takes seconds until all of EC2 knows it.
+const YOUNG: Duration = Duration::from_secs(5 * 60);
+/// How long a call that IAM denies is tried again on a young instance.
+const DENIED_WINDOW: Duration = Duration::from_secs(60);
+/// What explaining a denied call may take, after the deadline too.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Claims the address that `options` select, and reports how it went.
+pub async fn claim(options: &Options, stop: &Stop) -> Report {
+    let start = Instant::now();
+    let mut retry = Retry::new(Deadline::after(options.timeout), Backoff::default());
+    let mut facts = Facts::default();
+    let finished = tokio::select! {
+        biased;
+        finished = Claim::run(options, stop, &mut retry, &mut facts) => Some(finished),
+        () = stop.requested() => None,
+    };
+    let outcome = match finished.unwrap_or_else(|| Err(interrupted(retry.last_error()))) {
+        Ok(outcome) => outcome,
+        Err(error) if error.class == Class::Yielded => Outcome::Yielded(error),
+        Err(error) => Outcome::Failed(error),
+    };
+    Report { outcome, facts, attempts: retry.attempts(), elapsed: start.elapsed() }
+}
+
+/// One claim under way.
+pub(crate) struct Claim<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) stop: &'a Stop,
+    pub(crate) facts: &'a mut Facts,
+    pub(crate) imds: &'a Imds,
+    pub(crate) cloud: Cloud,
+    pub(crate) deadline: Deadline,
+    pub(crate) denied_window: Duration,
+    pub(crate) region: String,
+    pub(crate) me: Me,
+    pub(crate) interface: Interface,
+    pub(crate) target: Target,
+    /// Addresses that a write of this run may have attached here.
+    pub(crate) written: Vec<AllocationId>,
+    /// The public addresses of the interface before the first write, where only IMDS can prove it.
+    pub(crate) public_ips_before: Option<Vec<Ipv4Addr>>,
+    pub(crate) start: Instant,
+    /// The gate as the first round finds it; later rounds read it anew.
+    pub(crate) gate: Option<Gate>,
+    /// The selectors, once this instance's own tags are known.
+    pub(crate) filters: Option<Vec<Filter>>,
+    /// Whether credentials that AWS did not accept were fetched anew.
+    pub(crate) refreshed: bool,
+}
+
+impl Claim<'_> {
+    async fn run(options: &Options, stop: &Stop, retry: &mut Retry, facts: &mut Facts) -> Result<Outcome, Error> {
+        let start = Instant::now();
+        let imds = Imds::from_env()?;
+        let profile = InstanceProfile::new(imds.clone());
+        let (identity, gate, interface, private_ip) = retry
+            .run(async || {
+                let who = async { tokio::try_join!(imds.identity(), Gate::read(&imds, options)) };
+                // The credentials are fetched meanwhile; should that fail, the first call says why.
+                let (who, _) = tokio::join!(who, profile.load());
+                let (identity, gate) = who?;
+                let (interface, private_ip) = choose(&identity, options)?;
+                Ok((identity, gate, interface, private_ip))
+            })
+            .await?;
+        facts.instance = Some(identity.instance.clone());
+        facts.interface = Some(interface.id.clone());
+        facts.private_ip = Some(private_ip);
+        facts.region = Some(identity.region.clone());
+        facts.zone = Some(identity.zone.clone());
+        tracing::info!(instance = %identity.instance, region = identity.region, zone = identity.zone,
+            interface = %interface.id, %private_ip, ?gate, "this instance");
+        let denied_window = if is_young(&identity) { DENIED_WINDOW } else { Duration::ZERO };
+        retry.allow_denied_for(denied_window);
+        let chosen = options.device_index.is_some() || options.private_ip.is_some();
+        let target = if chosen || identity.interfaces.len() > 1 {
+            Target::Interface(interface.id.clone(), private_ip)
+        } else {
+            Target::Instance(identity.instance.clone())
+        };
+        let (instance, interface_id) = (identity.instance, interface.id.clone());
+        let mut claim = Claim {
+            cloud: Cloud::new(&identity.region, profile, options.attempt_timeout, retry.deadline()),
+            deadline: retry.deadline(),
+            region: identity.region,
+            me: Me { instance, interface: interface_id, private_ip, lost: Vec::new(), refused: Vec::new() },
+            written: Vec::new(),
+            public_ips_before: None,
+            gate: Some(gate),
+            filters: None,
+            refreshed: false,
+            imds: &imds,
+            options,
+            stop,
+            facts,
+            denied_window,
+            interface,
+            target,
+            start,
+        };
+        let mut finished = retry.run(async || claim.round().await).await;
+        if let Err(error) = &mut finished {
+            explain(error, &claim.cloud.until(Deadline::after(EXPLAIN_TIMEOUT))).await;
+        }
+        finished
+    }
+}
+
+/// A launch time in the future is a wrong clock, which a young instance has.
+fn is_young(identity: &Identity) -> bool {
+    SystemTime::now().duration_since(identity.launched).map_or(true, |age| age < YOUNG)
+}
+
+fn interrupted(last: Option<&Error>) -> Error {
+    let error = Error::new(Class::Interrupted, "Interrupted", "stopped by a signal before the claim was done");
+    match last {
+        Some(last) => error.caused_by(last),
+        None => error,
+    }
+}

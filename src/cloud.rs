@@ -1,0 +1,292 @@
+//! The few calls to EC2 and STS, answered in our own types.
+//!
+//! No call retries by itself; each has one attempt with a time limit, and an error with a class.
+//! Empty strings from the API count as absent.
+
+use std::env;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
+use aws_sdk_ec2::config::{BehaviorVersion, IdentityCache, Region};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::associate_address::builders::AssociateAddressFluentBuilder;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tokio::time::timeout;
+
+use crate::answers;
+use crate::credentials::InstanceProfile;
+use crate::decide::Reassociation;
+use crate::error::{Class, Error, is_about_credentials};
+use crate::http::Connections;
+use crate::ids::{AllocationId, AssociationId, InstanceId, InterfaceId};
+use crate::retry::Deadline;
+use crate::world::{Address, Instance};
+
+/// A TCP connection within a region takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// EC2 takes at most 200 values a filter.
+const FILTER_VALUES: usize = 200;
+/// DescribeInstanceStatus takes at most 100 instance ids.
+const STATUS_IDS: usize = 100;
+
+/// A filter as EC2 takes it: values are alternatives, several filters narrow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Its name, such as `tag:asg`.
+    pub name: String,
+    /// Its values; `*` and `?` are wildcards unless a backslash precedes them.
+    pub values: Vec<String>,
+}
+
+impl Filter {
+    /// The filter that passes exactly `values`.
+    pub fn exactly<S: AsRef<str>>(name: impl Into<String>, values: impl IntoIterator<Item = S>) -> Self {
+        let escape = |value: S| value.as_ref().replace('\\', "\\\\").replace('*', "\\*").replace('?', "\\?");
+        Self { name: name.into(), values: values.into_iter().map(escape).collect() }
+    }
+}
+
+/// Where an address goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Onto the primary private address of the only interface of this instance.
+    Instance(InstanceId),
+    /// Onto this private address of this interface.
+    Interface(InterfaceId, Ipv4Addr),
+}
+
+/// The AWS APIs of one region, with this instance's credentials.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    ec2: aws_sdk_ec2::Client,
+    sts: aws_sdk_sts::Client,
+    profile: InstanceProfile,
+    connections: Connections,
+    attempt_timeout: Duration,
+    deadline: Deadline,
+}
+
+impl Cloud {
+    /// The APIs of `region`; a call takes at most `attempt_timeout` and never outlives `deadline`.
+    pub fn new(region: &str, profile: InstanceProfile, attempt_timeout: Duration, deadline: Deadline) -> Self {
+        let connections = Connections::default();
+        // One client for all attempts: it learns the clock skew from the answers.
+        macro_rules! client {
+            ($sdk:ident, $endpoint:literal) => {{
+                let mut config = $sdk::Config::builder()
+                    .behavior_version(BehaviorVersion::latest())
+                    .region(Region::new(region.to_owned()))
+                    .credentials_provider(profile.clone())
+                    .identity_cache(IdentityCache::no_cache())
+                    .http_client(connections.clone())
+                    .retry_config($sdk::config::retry::RetryConfig::disabled())
+                    .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+                    .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
+                    .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"));
+                config.set_endpoint_url(set($endpoint).or_else(|| set("AWS_ENDPOINT_URL")));
+                $sdk::Client::from_conf(config.build())
+            }};
+        }
+        let ec2 = client!(aws_sdk_ec2, "AWS_ENDPOINT_URL_EC2");
+        let sts = client!(aws_sdk_sts, "AWS_ENDPOINT_URL_STS");
+        Self { ec2, sts, profile, connections, attempt_timeout, deadline }
+    }
+
+    /// The same APIs with another deadline.
+    pub fn until(&self, deadline: Deadline) -> Self {
+        Self { deadline, ..self.clone() }
+    }
+
+    /// Makes every later call open a new connection.
+    pub fn renew_connections(&self) {
+        self.connections.renew();
+    }
+
+    /// The addresses that pass `filters` (DescribeAddresses).
+    ///
+    /// # Errors
+    /// As EC2 answers; an answer without the documented fields is [`Class::Nonsense`].
+    pub async fn addresses(&self, filters: &[Filter]) -> Result<Vec<Address>, Error> {
+        let request = self.ec2.describe_addresses().set_filters(Some(filters.iter().map(to_sdk).collect()));
+        let answer = self.call("DescribeAddresses", request.send()).await?;
+        answers::addresses(answer.addresses())
+    }
+
+    /// Those of the instances `ids` that EC2 knows (DescribeInstances).
+    ///
+    /// # Errors
+    /// See [`Cloud::addresses`].
+    pub async fn instances(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Error> {
+        let mut found = Vec::new();
+        for some in ids.chunks(FILTER_VALUES) {
+            let filter = Filter::exactly("instance-id", some.iter().map(InstanceId::as_str));
+            let mut next = None;
+            loop {
+                let request = self.ec2.describe_instances().filters(to_sdk(&filter)).set_next_token(next);
+                let answer = self.call("DescribeInstances", request.send()).await?;
+                for instance in answer.reservations().iter().flat_map(|r| r.instances()) {
+                    found.push(answers::instance(instance)?);
+                }
+                next = answers::present(answer.next_token()).map(str::to_owned);
+                if next.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Those of the running instances `ids` whose system status EC2 reports as impaired (DescribeInstanceStatus).
+    ///
+    /// # Errors
+    /// See [`Cloud::addresses`].
+    pub async fn impaired(&self, ids: &[InstanceId]) -> Result<Vec<InstanceId>, Error> {
+        let mut found = Vec::new();
+        for some in ids.chunks(STATUS_IDS) {
+            let ids = some.iter().map(|id| id.as_str().to_owned()).collect();
+            let request = self.ec2.describe_instance_status().set_instance_ids(Some(ids));
+            let answer = self.call("DescribeInstanceStatus", request.send()).await?;
+            found.extend(answers::impaired(answer.instance_statuses())?);
+        }
+        Ok(found)
+    }
+
+    /// The value of the tag `key` of `instance` (DescribeTags).
+    ///
+    /// # Errors
+    /// See [`Cloud::addresses`].
+    pub async fn tag(&self, instance: &InstanceId, key: &str) -> Result<Option<String>, Error> {
+        let request = self
+            .ec2
+            .describe_tags()
+            .filters(to_sdk(&Filter::exactly("resource-id", [instance.as_str()])))
+            .filters(to_sdk(&Filter::exactly("key", [key])));
+        let answer = self.call("DescribeTags", request.send()).await?;
+        Ok(answer.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value()).map(str::to_owned))
+    }
+
+    /// Associates `address` with `target` (AssociateAddress).
+    ///
+    /// # Errors
+    /// As EC2 answers. After [`Class::Transient`] the association may have been made nevertheless.
+    pub async fn associate(
+        &self,
+        address: &AllocationId,
+        target: &Target,
+        reassociation: Reassociation,
+    ) -> Result<Option<AssociationId>, Error> {
+        let request = self.associate_request(address, target, reassociation);
+        let answer = self.call("AssociateAddress", request.send()).await?;
+        answers::optional("associationId", answer.association_id())
+    }
+
+    /// Whether EC2 would let this instance associate `address` with `target` (AssociateAddress, `DryRun`).
+    ///
+    /// # Errors
+    /// As EC2 answers, when it would not.
+    pub async fn may_associate(&self, address: &AllocationId, target: &Target) -> Result<(), Error> {
+        let request = self.associate_request(address, target, Reassociation::Refuse).dry_run(true);
+        match self.call("AssociateAddress (DryRun)", request.send()).await {
+            Err(error) if error.code == "DryRunOperation" => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::new(Class::Nonsense, "DryRunIgnored", "EC2 did not answer a DryRun as one")),
+        }
+    }
+
+    /// Ends the association `id` (DisassociateAddress); no other association of the address is touched.
+    ///
+    /// # Errors
+    /// As EC2 answers; [`Class::LostRace`] when the association has ended already.
+    pub async fn disassociate(&self, id: &AssociationId) -> Result<(), Error> {
+        let request = self.ec2.disassociate_address().association_id(id.as_str());
+        self.call("DisassociateAddress", request.send()).await.map(|_| ())
+    }
+
+    /// EC2's own explanation of a denied call, as JSON (DecodeAuthorizationMessage).
+    ///
+    /// # Errors
+    /// As STS answers; the permission for this call is often missing.
+    pub async fn decode(&self, encoded: &str) -> Result<String, Error> {
+        let request = self.sts.decode_authorization_message().encoded_message(encoded);
+        let answer = self.call("DecodeAuthorizationMessage", request.send()).await?;
+        Ok(answer.decoded_message().unwrap_or_default().to_owned())
+    }
+
+    fn associate_request(
+        &self,
+        address: &AllocationId,
+        target: &Target,
+        reassociation: Reassociation,
+    ) -> AssociateAddressFluentBuilder {
+        let request = self
+            .ec2
+            .associate_address()
+            .allocation_id(address.as_str())
+            .allow_reassociation(reassociation == Reassociation::Allow);
+        match target {
+            Target::Instance(id) => request.instance_id(id.as_str()),
+            Target::Interface(id, ip) => request.network_interface_id(id.as_str()).private_ip_address(ip.to_string()),
+        }
+    }
+
+    /// One attempt of one call.
+    async fn call<T, E>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Error>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        self.profile.load().await?;
+        let budget = self.deadline.cap(self.attempt_timeout);
+        let outcome = timeout(budget, answer).await;
+        tracing::debug!(operation, ok = matches!(outcome, Ok(Ok(_))), "called");
+        match outcome {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.failure(operation, error)),
+            Err(_) if budget < self.attempt_timeout => Err(Error::cut_short(operation)),
+            Err(_) => {
+                let message = format!("{operation} was not answered within {}", humantime::format_duration(budget));
+                Err(Error::new(Class::Transient, "AttemptTimeout", message))
+            }
+        }
+    }
+
+    fn failure<E>(&self, operation: &str, error: SdkError<E, HttpResponse>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let (class, code, what) = match &error {
+            SdkError::ServiceError(context) => {
+                let (code, message) = (context.err().code(), context.err().message());
+                let status = context.raw().status().as_u16();
+                let answered =
+                    Error::answered(operation, code.unwrap_or_default(), message.unwrap_or_default(), status);
+                if answered.class == Class::Denied && is_about_credentials(&answered.code) {
+                    self.profile.forget();
+                }
+                return answered;
+            }
+            SdkError::TimeoutError(_) => (Class::Transient, "ConnectTimeout", "could not connect"),
+            SdkError::DispatchFailure(_) => (Class::Transient, "ConnectionFailed", "got no answer"),
+            SdkError::ResponseError(_) => (Class::Transient, "UnreadableAnswer", "got an answer that cannot be read"),
+            _ => (Class::Nonsense, "BadRequest", "could not be asked"),
+        };
+        Error::new(class, code, format!("{operation} {what}")).caused_by(&error)
+    }
+}
+
+fn to_sdk(filter: &Filter) -> aws_sdk_ec2::types::Filter {
+    aws_sdk_ec2::types::Filter::builder().name(&filter.name).set_values(Some(filter.values.clone())).build()
+}
+
+fn set(variable: &str) -> Option<String> {
+    env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+fn is_on(variable: &str) -> bool {
+    set(variable).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}

@@ -1,0 +1,95 @@
+//! The configuration file: `KEY=VALUE` lines, as systemd's `EnvironmentFile=` reads them.
+//!
+//! Lines that are empty or begin with `#` or `;` are comments; a value may stand in quotes;
+//! of two lines with one key the last one counts; keys that do not begin with the prefix are others' business.
+
+use std::path::Path;
+use std::{fs, io};
+
+/// The entries of one file.
+#[derive(Debug, Default)]
+pub(crate) struct EnvFile {
+    /// Its name, for messages.
+    pub(crate) name: String,
+    entries: Vec<(String, String)>,
+}
+
+impl EnvFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// In one sentence: it cannot be read, or one of its lines is no entry.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let text = fs::read(path).map_err(|error| format!("cannot read {name}: {error}"))?;
+        Self::parse(&name, &String::from_utf8_lossy(&text))
+    }
+
+    /// Reads the file at `path`; if there is none, there are no entries.
+    ///
+    /// # Errors
+    /// See [`EnvFile::read`].
+    pub(crate) fn read_if_there(path: &Path) -> Result<Self, String> {
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            _ => Self::read(path),
+        }
+    }
+
+    /// The entries in `text`, the content of the file `name`.
+    ///
+    /// # Errors
+    /// In one sentence: which line is no entry.
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, String> {
+        let mut entries = Vec::new();
+        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let Some((key, value)) = line.split_once('=') else {
+                return Err(format!("{name}, line {number}: not of the form KEY=VALUE"));
+            };
+            entries.push((key.trim().to_owned(), unquote(value.trim()).to_owned()));
+        }
+        Ok(Self { name: name.to_owned(), entries })
+    }
+
+    /// The value of `key`.
+    pub(crate) fn value(&self, key: &str) -> Option<String> {
+        self.entries.iter().rfind(|(k, _)| k == key).map(|(_, value)| value.clone())
+    }
+
+    /// All keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(key, _)| key.as_str())
+    }
+}
+
+fn unquote(text: &str) -> &str {
+    let inner = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_quotes_and_repetitions_are_as_in_systemd() {
+        let text = "# a comment\n; another\n\nA=1\nB = \"two words\"\nC='it'\nA=2\nD=x=y\nE=\n";
+        let file = EnvFile::parse("f", text).expect("all lines are entries");
+        let value = |key| file.value(key);
+        assert_eq!(value("A").as_deref(), Some("2"));
+        assert_eq!(value("B").as_deref(), Some("two words"));
+        assert_eq!(value("C").as_deref(), Some("it"));
+        assert_eq!(value("D").as_deref(), Some("x=y"));
+        assert_eq!(value("E").as_deref(), Some(""));
+        assert_eq!(value("F"), None);
+    }
+
+    #[test]
+    fn a_line_that_is_no_entry_is_named() {
+        let error = EnvFile::parse("/etc/f", "A=1\nexport\n").expect_err("line 2");
+        assert_eq!(error, "/etc/f, line 2: not of the form KEY=VALUE");
+    }
+}

@@ -1,0 +1,73 @@
+//! HTTP to AWS: one TLS stack, names resolved without the C library, proxies from the environment,
+//! and connections that can be dropped all at once.
+//!
+//! An association changes the public address of the instance, and connections opened before it may be dead
+//! without a word. [`Connections::renew`] makes every later call open a new one.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
+/// The resolver of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
+const VPC_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253));
+
+/// The connections to the AWS APIs.
+#[derive(Debug, Clone, Default)]
+pub struct Connections(Arc<Mutex<Option<SharedHttpConnector>>>);
+
+impl Connections {
+    /// Lets go of all connections; calls under way keep theirs.
+    pub fn renew(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl HttpClient for Connections {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        current.get_or_insert_with(|| SharedHttpConnector::new(connector(settings, components))).clone()
+    }
+}
+
+fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> Connector {
+    let mut builder = Connector::builder()
+        .connector_settings(settings.clone())
+        .proxy_config(ProxyConfig::from_env())
+        .tls_provider(Provider::Rustls(CryptoMode::Ring));
+    builder.set_sleep_impl(components.sleep_impl());
+    builder.build_with_resolver(Names)
+}
+
+/// HTTP to IMDS: link-local and in the clear, and never through a proxy.
+pub fn to_imds() -> SharedHttpClient {
+    Builder::new().build_http()
+}
+
+/// Resolves names by `/etc/hosts` and the servers in `/etc/resolv.conf`, read anew each time:
+/// while an instance boots, both change.
+#[derive(Debug, Clone)]
+struct Names;
+
+impl ResolveDns for Names {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
+                let servers = ResolverConfig::from_name_servers(vec![NameServerConfig::udp_and_tcp(VPC_RESOLVER)]);
+                TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
+            });
+            let resolver = builder.build().map_err(ResolveDnsError::new)?;
+            let found = resolver.lookup_ip(name).await.map_err(ResolveDnsError::new)?;
+            Ok(found.iter().collect())
+        })
+    }
+}

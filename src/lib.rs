@@ -1,0 +1,37 @@
+//! Claims the Elastic IP address that belongs to this EC2 instance, proves it, and never steals it back.
+//!
+//! In reading order:
+//! - [`cli`]: what the operator wants, from the command line, the environment and a file.
+//! - [`imds`]: who and where this instance is; [`credentials`]: by what right it acts;
+//!   [`gate`]: whether it should claim at all.
+//! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
+//! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
+//!   and prove what they did (`confirm`).
+//! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`].
+//! - [`error`] and [`retry`]: what failures mean, and when to try again.
+//! - [`report`]: the result, for people and for machines.
+
+mod answers;
+pub mod claim;
+pub mod cli;
+pub mod cloud;
+mod confirm;
+pub mod credentials;
+pub mod decide;
+mod env_file;
+pub mod error;
+mod explain;
+mod fence;
+pub mod gate;
+pub mod http;
+pub mod ids;
+pub mod imds;
+pub mod log;
+mod reasons;
+pub mod report;
+pub mod retry;
+mod round;
+mod selector;
+pub mod stop;
+mod target;
+pub mod world;

@@ -1,0 +1,138 @@
+//! One round of the claim: look, decide, act.
+//!
+//! Every read of a round belongs to one decision, and every write of it to that decision alone.
+
+use crate::claim::Claim;
+use crate::confirm::Wanted;
+use crate::decide::{Decision, Policy, Reach, Reassociation, candidates, decide, holders_that_matter};
+use crate::error::{Class, Error, is_about_credentials};
+use crate::gate::Gate;
+use crate::ids::{AllocationId, InstanceId};
+use crate::reasons;
+use crate::report::{Holder, Outcome, Witness};
+use crate::world::{Address, Instance};
+
+impl Claim<'_> {
+    /// One round; credentials that are not accepted are fetched anew once, whatever the age of the instance:
+    /// it may have slept through their expiry, or its clock may have been wrong until the answer corrected it.
+    pub(crate) async fn round(&mut self) -> Result<Outcome, Error> {
+        match self.attempt().await {
+            Err(error) if error.class == Class::Denied && is_about_credentials(&error.code) && !self.refreshed => {
+                tracing::warn!(code = %error.code, "fetching the credentials anew: {error}");
+                self.refreshed = true;
+                self.attempt().await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Outcome, Error> {
+        let gate = match self.gate.take() {
+            Some(gate) => gate,
+            None => Gate::read(self.imds, self.options).await?,
+        };
+        let reach = gate.reach(self.start);
+        if let Gate::Skip(state) = gate {
+            return Ok(Outcome::Skipped(state));
+        }
+        if let Some(allocation) = self.only_allocation().filter(|_| self.written.is_empty()) {
+            return self.associate_unseen(allocation, reach).await;
+        }
+        let filters = self.filters().await?;
+        let addresses = match (self.cloud.addresses(&filters).await, self.only_allocation()) {
+            (Err(error), Some(allocation)) if error.class == Class::Denied => {
+                return self.associate_unseen(allocation, reach).await;
+            }
+            (answer, _) => answer?,
+        };
+        let policy = Policy { takeover: self.options.takeover, reach };
+        let holders = self.holders(&addresses, policy).await?;
+        let decision = decide(&self.me, &addresses, &holders, policy);
+        tracing::info!(
+            addresses = addresses.len(),
+            holders = holders.len(),
+            ?reach,
+            decision = decision.as_str(),
+            "looked"
+        );
+        match decision {
+            Decision::AlreadyHeld(address) => {
+                self.facts.shown(address, Witness::Api);
+                let ours = self.written.contains(&address.allocation);
+                Ok(if ours { Outcome::Claimed } else { Outcome::AlreadyHeld })
+            }
+            Decision::Associate(address, reassociation) => {
+                self.facts.about(address);
+                self.facts.previous_holder =
+                    address.holder().map(|id| Holder { instance: id.clone(), state: None, launched: None });
+                self.associate(&Wanted::seen(address), &addresses, reassociation, reach).await
+            }
+            Decision::TakeOver { address, association, holder } => {
+                self.facts.about(address);
+                self.facts.previous_holder = Some(holder.into());
+                self.take_over(address, association, holder, &addresses).await
+            }
+            Decision::Yield { address, holder } => {
+                self.facts.about(address);
+                self.facts.previous_holder = Some(holder.into());
+                Err(reasons::yielded(address, holder))
+            }
+            Decision::Wait(waiting) => Err(reasons::waiting(waiting, reach)),
+            Decision::NoMatch => Err(reasons::no_match(&self.me, &addresses, &filters, &self.region)),
+        }
+    }
+
+    async fn associate_unseen(&mut self, allocation: AllocationId, reach: Reach) -> Result<Outcome, Error> {
+        if self.public_ips_before.is_none() {
+            self.public_ips_before = Some(self.imds.public_ips(&self.interface).await?);
+        }
+        self.facts.allocation = Some(allocation.clone());
+        let reassociation = match reach {
+            Reach::Held => Reassociation::Allow,
+            Reach::FreeOnly => Reassociation::Refuse,
+        };
+        self.associate(&Wanted::unseen(allocation), &[], reassociation, reach).await
+    }
+
+    async fn associate(
+        &mut self,
+        wanted: &Wanted,
+        addresses: &[Address],
+        reassociation: Reassociation,
+        reach: Reach,
+    ) -> Result<Outcome, Error> {
+        if let Some(skipped) = self.pass_gate(reach).await? {
+            return Ok(skipped);
+        }
+        match self.write(wanted, reassociation).await {
+            Ok(written) => self.confirm(wanted, written).await,
+            Err(error) => Err(self.learn(error, &wanted.allocation, addresses).await),
+        }
+    }
+
+    /// The gate once more, right before a write that needs `reach`.
+    pub(crate) async fn pass_gate(&self, reach: Reach) -> Result<Option<Outcome>, Error> {
+        match Gate::read(self.imds, self.options).await? {
+            Gate::Skip(state) => Ok(Some(Outcome::Skipped(state))),
+            gate if reach == Reach::Held && gate.reach(self.start) == Reach::FreeOnly => {
+                Err(Error::new(Class::Waiting, "GateChanged", format!("Auto Scaling has changed its mind: {gate:?}")))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn holders(&self, addresses: &[Address], policy: Policy) -> Result<Vec<Instance>, Error> {
+        let ids = holders_that_matter(&self.me, addresses, policy);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut holders = self.cloud.instances(&ids).await?;
+        let is_live = |holder: &&Instance| !holder.state.is_gone() && holder.id != self.me.instance;
+        let live: Vec<InstanceId> = holders.iter().filter(is_live).map(|holder| holder.id.clone()).collect();
+        if candidates(&self.me, addresses).len() > 1 && live.len() == holders.len() - 1 && !live.is_empty() {
+            let impaired = self.cloud.impaired(&live).await?;
+            holders.iter_mut().for_each(|holder| holder.impaired = impaired.contains(&holder.id));
+        }
+        Ok(holders)
+    }
+}

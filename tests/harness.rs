@@ -1,0 +1,128 @@
+//! Runs the real binary as an instance of the fake cloud would, and reads what it left behind.
+//!
+//! The binary is the one that cargo built for these tests, or the one that `CLAIM_BINARY` names.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fakecloud::{Allocation, Cloud, Launch, Options, Request, tags};
+use serde_json::Value;
+
+/// An hour: longer than any role takes to propagate.
+pub const OLD: Duration = Duration::from_secs(60 * 60);
+
+/// A run of the binary that has ended.
+#[derive(Debug)]
+pub struct Run {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Run {
+    /// The result, which `--output json` prints.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// The error in the result: its code, message and remedy.
+    pub fn error(&self, field: &str) -> String {
+        self.json()["error"][field].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Asserts exit code and outcome, and returns the result.
+    pub fn expect(&self, exit: i32, outcome: &str) -> Value {
+        assert_eq!((self.exit, self.json()["outcome"].as_str()), (exit, Some(outcome)), "{self:#?}");
+        self.json()
+    }
+}
+
+/// The binary under test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("CLAIM_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_eip-claim").into(), PathBuf::from)
+}
+
+/// The binary with an environment of its own: nothing of the one that runs the tests gets in.
+pub fn command(variables: &[(String, String)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(arguments)
+        .env_clear()
+        .env("EIP_CLAIM_OUTPUT", "json")
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Starts the binary as `instance`.
+pub fn start(cloud: &Cloud, instance: &str, arguments: &[&str]) -> Child {
+    command(&cloud.env(instance), arguments).spawn().expect("the binary starts")
+}
+
+/// Waits for a started binary, at most a minute.
+pub fn finish(mut child: Child) -> Run {
+    let start = Instant::now();
+    let mut pipes = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let read = std::thread::spawn(move || {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let err = std::thread::spawn(move || pipes.1.read_to_string(&mut stderr).map(|_| stderr));
+        pipes.0.read_to_string(&mut stdout).expect("UTF-8");
+        (stdout, err.join().expect("no panic").expect("UTF-8"))
+    });
+    let status = loop {
+        match child.try_wait().expect("a child of ours") {
+            Some(status) => break status,
+            None if start.elapsed() > Duration::from_secs(60) => {
+                child.kill().expect("a child of ours");
+                panic!("the binary runs for more than a minute: {:?}", read.join());
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let (stdout, stderr) = read.join().expect("no panic");
+    Run { exit: status.code().unwrap_or(-1), stdout, stderr, took: start.elapsed() }
+}
+
+/// Runs the binary as `instance` to its end.
+pub fn run(cloud: &Cloud, instance: &str, arguments: &[&str]) -> Run {
+    finish(start(cloud, instance, arguments))
+}
+
+/// A cloud with one address tagged `asg=test`, and one instance that is in service for an hour.
+pub fn one_of_each() -> (Cloud, Allocation, String) {
+    let cloud = Cloud::start(Options::default());
+    let address = cloud.allocate(&[("asg", "test")]);
+    let instance = cloud.launch(launch(OLD));
+    (cloud, address, instance)
+}
+
+/// An instance in service, launched `ago`, in the group `asg=test`.
+pub fn launch(ago: Duration) -> Launch {
+    Launch {
+        launched: Some(ago),
+        lifecycle: Some("InService".to_owned()),
+        tags: tags(&[("asg", "test")]),
+        ..Launch::default()
+    }
+}
+
+/// What was written, dry runs aside: `AssociateAddress` and `DisassociateAddress`.
+pub fn writes(cloud: &Cloud) -> Vec<Request> {
+    let is_write = |r: &Request| ["AssociateAddress", "DisassociateAddress"].contains(&r.action.as_str()) && !r.dry_run;
+    cloud.log().into_iter().filter(is_write).collect()
+}
+
+/// Asserts that nothing was written.
+pub fn assert_no_writes(cloud: &Cloud) {
+    assert_eq!(writes(cloud).len(), 0, "{:#?}", writes(cloud));
+}
+
+/// Who holds `address`, in truth.
+pub fn holder(cloud: &Cloud, address: &Allocation) -> Option<String> {
+    cloud.holder(&address.allocation_id)?.instance_id
+}
