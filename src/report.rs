@@ -138,9 +138,14 @@ impl Report {
             }
             (Outcome::Claimed, None) => format!("{ip} claimed by {me} {took}"),
             (Outcome::AlreadyHeld, _) => format!("{ip} already held by {me}, seen {took}"),
-            (Outcome::Skipped(state), _) => format!("nothing claimed by {me}: Auto Scaling wants it {state}"),
-            (Outcome::Yielded(error) | Outcome::Failed(error), _) => {
-                format!("nothing claimed by {me} {took}, {} attempts: {error}", self.attempts)
+            (Outcome::Skipped(state), _) => {
+                format!("no address for {me}: skipped, because Auto Scaling wants it {state}")
+            }
+            (Outcome::Yielded(error), _) => format!("{error} (seen by {me} {took})"),
+            (Outcome::Failed(error), _) => {
+                let attempts =
+                    if self.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", self.attempts) };
+                format!("no address for {me} after {attempts} {took}: {error}")
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fakecloud::{Allocation, Cloud, Launch, Options, Request, tags};
+use fakecloud::{Allocation, Cloud, Fault, Launch, Options, Request, Service, tags};
 use serde_json::Value;
 
 /// An hour: longer than any role takes to propagate.
@@ -125,4 +125,38 @@ pub fn assert_no_writes(cloud: &Cloud) {
 /// Who holds `address`, in truth.
 pub fn holder(cloud: &Cloud, address: &Allocation) -> Option<String> {
     cloud.holder(&address.allocation_id)?.instance_id
+}
+
+/// How a run ended: exit code and outcome, to be compared with a row's name in the message.
+pub fn ended(run: &Run) -> (i32, String) {
+    (run.exit, run.json()["outcome"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The calls of EC2 that arrived, in their order; a trial is marked as one.
+pub fn sent(cloud: &Cloud) -> Vec<String> {
+    let name = |r: &Request| if r.dry_run { format!("{} (DryRun)", r.action) } else { r.action.clone() };
+    cloud.log().iter().filter(|r| r.service == Service::Ec2).map(name).collect()
+}
+
+/// Waits until `seen` holds; a test whose moment does not come within ten seconds fails.
+pub fn wait_until(what: &str, seen: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !seen() {
+        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// An error answer as a fault.
+pub fn answer(status: u16, code: &str, message: &str) -> Fault {
+    Fault::Error { status, code: code.to_owned(), message: message.to_owned() }
+}
+
+/// Checks every row side by side, since most of them spend their time waiting.
+pub fn each<T: Send>(rows: impl IntoIterator<Item = T>, check: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = rows.into_iter().map(|row| scope.spawn(|| check(row))).collect();
+        let failed = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        assert_eq!(failed, 0, "rows failed, each with its name above");
+    });
 }
