@@ -77,7 +77,7 @@ impl Claim<'_> {
     async fn run(options: &Options, stop: &Stop, retry: &mut Retry, facts: &mut Facts) -> Result<Outcome, Error> {
         let start = Instant::now();
         let imds = Imds::from_env()?;
-        let profile = InstanceProfile::new(imds.clone());
+        let profile = InstanceProfile::new(&imds);
         let (identity, gate, interface, private_ip) = retry
             .run(async || {
                 let who = async { tokio::try_join!(imds.identity(), Gate::read(&imds, options)) };

@@ -4,21 +4,18 @@
 //! Empty strings from the API count as absent.
 
 use std::env;
-use std::future::Future;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, IdentityCache, Region};
-use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::associate_address::builders::AssociateAddressFluentBuilder;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use tokio::time::timeout;
 
 use crate::answers;
+use crate::attempt::Attempts;
 use crate::credentials::InstanceProfile;
 use crate::decide::Reassociation;
-use crate::error::{Class, Error, is_about_credentials};
+use crate::error::{Class, Error};
 use crate::http::Connections;
 use crate::ids::{AllocationId, AssociationId, InstanceId, InterfaceId};
 use crate::retry::Deadline;
@@ -62,10 +59,8 @@ pub enum Target {
 pub struct Cloud {
     ec2: aws_sdk_ec2::Client,
     sts: aws_sdk_sts::Client,
-    profile: InstanceProfile,
     connections: Connections,
-    attempt_timeout: Duration,
-    deadline: Deadline,
+    attempts: Attempts,
 }
 
 impl Cloud {
@@ -91,12 +86,13 @@ impl Cloud {
         }
         let ec2 = client!(aws_sdk_ec2, "AWS_ENDPOINT_URL_EC2");
         let sts = client!(aws_sdk_sts, "AWS_ENDPOINT_URL_STS");
-        Self { ec2, sts, profile, connections, attempt_timeout, deadline }
+        let attempts = Attempts { profile, timeout: attempt_timeout, deadline };
+        Self { ec2, sts, connections, attempts }
     }
 
     /// The same APIs with another deadline.
     pub fn until(&self, deadline: Deadline) -> Self {
-        Self { deadline, ..self.clone() }
+        Self { attempts: Attempts { deadline, ..self.attempts.clone() }, ..self.clone() }
     }
 
     /// Makes every later call open a new connection.
@@ -110,7 +106,7 @@ impl Cloud {
     /// As EC2 answers; an answer without the documented fields is [`Class::Nonsense`].
     pub async fn addresses(&self, filters: &[Filter]) -> Result<Vec<Address>, Error> {
         let request = self.ec2.describe_addresses().set_filters(Some(filters.iter().map(to_sdk).collect()));
-        let answer = self.call("DescribeAddresses", request.send()).await?;
+        let answer = self.attempts.call("DescribeAddresses", request.send()).await?;
         answers::addresses(answer.addresses())
     }
 
@@ -125,7 +121,7 @@ impl Cloud {
             let mut next = None;
             loop {
                 let request = self.ec2.describe_instances().filters(to_sdk(&filter)).set_next_token(next);
-                let answer = self.call("DescribeInstances", request.send()).await?;
+                let answer = self.attempts.call("DescribeInstances", request.send()).await?;
                 for instance in answer.reservations().iter().flat_map(|r| r.instances()) {
                     found.push(answers::instance(instance)?);
                 }
@@ -147,7 +143,7 @@ impl Cloud {
         for some in ids.chunks(STATUS_IDS) {
             let ids = some.iter().map(|id| id.as_str().to_owned()).collect();
             let request = self.ec2.describe_instance_status().set_instance_ids(Some(ids));
-            let answer = self.call("DescribeInstanceStatus", request.send()).await?;
+            let answer = self.attempts.call("DescribeInstanceStatus", request.send()).await?;
             found.extend(answers::impaired(answer.instance_statuses())?);
         }
         Ok(found)
@@ -163,7 +159,7 @@ impl Cloud {
             .describe_tags()
             .filters(to_sdk(&Filter::exactly("resource-id", [instance.as_str()])))
             .filters(to_sdk(&Filter::exactly("key", [key])));
-        let answer = self.call("DescribeTags", request.send()).await?;
+        let answer = self.attempts.call("DescribeTags", request.send()).await?;
         Ok(answer.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value()).map(str::to_owned))
     }
 
@@ -178,7 +174,7 @@ impl Cloud {
         reassociation: Reassociation,
     ) -> Result<Option<AssociationId>, Error> {
         let request = self.associate_request(address, target, reassociation);
-        let answer = self.call("AssociateAddress", request.send()).await?;
+        let answer = self.attempts.call("AssociateAddress", request.send()).await?;
         answers::optional("associationId", answer.association_id())
     }
 
@@ -188,7 +184,7 @@ impl Cloud {
     /// As EC2 answers, when it would not.
     pub async fn may_associate(&self, address: &AllocationId, target: &Target) -> Result<(), Error> {
         let request = self.associate_request(address, target, Reassociation::Refuse).dry_run(true);
-        match self.call("AssociateAddress (DryRun)", request.send()).await {
+        match self.attempts.call("AssociateAddress (DryRun)", request.send()).await {
             Err(error) if error.code == "DryRunOperation" => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Err(Error::new(Class::Nonsense, "DryRunIgnored", "EC2 did not answer a DryRun as one")),
@@ -201,7 +197,7 @@ impl Cloud {
     /// As EC2 answers; [`Class::LostRace`] when the association has ended already.
     pub async fn disassociate(&self, id: &AssociationId) -> Result<(), Error> {
         let request = self.ec2.disassociate_address().association_id(id.as_str());
-        self.call("DisassociateAddress", request.send()).await.map(|_| ())
+        self.attempts.call("DisassociateAddress", request.send()).await.map(|_| ())
     }
 
     /// EC2's own explanation of a denied call, as JSON (DecodeAuthorizationMessage).
@@ -210,7 +206,7 @@ impl Cloud {
     /// As STS answers; the permission for this call is often missing.
     pub async fn decode(&self, encoded: &str) -> Result<String, Error> {
         let request = self.sts.decode_authorization_message().encoded_message(encoded);
-        let answer = self.call("DecodeAuthorizationMessage", request.send()).await?;
+        let answer = self.attempts.call("DecodeAuthorizationMessage", request.send()).await?;
         Ok(answer.decoded_message().unwrap_or_default().to_owned())
     }
 
@@ -229,53 +225,6 @@ impl Cloud {
             Target::Instance(id) => request.instance_id(id.as_str()),
             Target::Interface(id, ip) => request.network_interface_id(id.as_str()).private_ip_address(ip.to_string()),
         }
-    }
-
-    /// One attempt of one call.
-    async fn call<T, E>(
-        &self,
-        operation: &'static str,
-        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Error>
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        self.profile.load().await?;
-        let budget = self.deadline.cap(self.attempt_timeout);
-        let outcome = timeout(budget, answer).await;
-        tracing::debug!(operation, ok = matches!(outcome, Ok(Ok(_))), "called");
-        match outcome {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failure(operation, error)),
-            Err(_) if budget < self.attempt_timeout => Err(Error::cut_short(operation)),
-            Err(_) => {
-                let message = format!("{operation} was not answered within {}", humantime::format_duration(budget));
-                Err(Error::new(Class::Transient, "AttemptTimeout", message))
-            }
-        }
-    }
-
-    fn failure<E>(&self, operation: &str, error: SdkError<E, HttpResponse>) -> Error
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        let (class, code, what) = match &error {
-            SdkError::ServiceError(context) => {
-                let (code, message) = (context.err().code(), context.err().message());
-                let status = context.raw().status().as_u16();
-                let answered =
-                    Error::answered(operation, code.unwrap_or_default(), message.unwrap_or_default(), status);
-                if answered.class == Class::Denied && is_about_credentials(&answered.code) {
-                    self.profile.forget();
-                }
-                return answered;
-            }
-            SdkError::TimeoutError(_) => (Class::Transient, "ConnectTimeout", "could not connect"),
-            SdkError::DispatchFailure(_) => (Class::Transient, "ConnectionFailed", "got no answer"),
-            SdkError::ResponseError(_) => (Class::Transient, "UnreadableAnswer", "got an answer that cannot be read"),
-            _ => (Class::Nonsense, "BadRequest", "could not be asked"),
-        };
-        Error::new(class, code, format!("{operation} {what}")).caused_by(&error)
     }
 }
 

@@ -13,7 +13,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 
 use crate::error::{Class, Error};
-use crate::imds::{self, Imds};
+use crate::imds::Imds;
+use crate::metadata::{self, Metadata};
 
 /// Credentials that expire sooner than this are fetched anew.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
@@ -21,14 +22,14 @@ const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 /// The credentials of the instance profile, fetched when needed and kept until they expire or are forgotten.
 #[derive(Debug, Clone)]
 pub struct InstanceProfile {
-    imds: Imds,
+    metadata: Metadata,
     current: Arc<Mutex<Option<Credentials>>>,
 }
 
 impl InstanceProfile {
     /// The profile that `imds` knows.
-    pub fn new(imds: Imds) -> Self {
-        Self { imds, current: Arc::default() }
+    pub fn new(imds: &Imds) -> Self {
+        Self { metadata: imds.metadata().clone(), current: Arc::default() }
     }
 
     /// Fetches credentials unless there are good ones.
@@ -40,8 +41,10 @@ impl InstanceProfile {
         if let Some(current) = self.lock().clone().filter(good) {
             return Ok(current);
         }
-        let provider =
-            ImdsCredentialsProvider::builder().imds_client(self.imds.client()).configure(&imds::config()).build();
+        let provider = ImdsCredentialsProvider::builder()
+            .imds_client(self.metadata.client())
+            .configure(&metadata::config())
+            .build();
         let fresh = provider.provide_credentials().await.map_err(|error| self.failure(&error))?;
         *self.lock() = Some(fresh.clone());
         Ok(fresh)
@@ -60,7 +63,7 @@ impl InstanceProfile {
             CredentialsError::InvalidConfiguration(_) | CredentialsError::Unhandled(_) => {
                 Error::new(Class::NotYet, "RoleNotReady", "IMDS has no credentials for the IAM role").caused_by(error)
             }
-            _ => self.imds.failure("meta-data/iam/security-credentials/", error),
+            _ => self.metadata.failure("meta-data/iam/security-credentials/", error),
         }
     }
 

@@ -416,7 +416,9 @@ mod tests {
         let mut me = me();
         let mut tried = Vec::new();
         for _ in 0..3 {
-            let Decision::Associate(address, _) = decide(&me, &addresses, &[], SUCCESSOR) else { panic!("all are free") };
+            let Decision::Associate(address, _) = decide(&me, &addresses, &[], SUCCESSOR) else {
+                panic!("all are free")
+            };
             tried.push(address.allocation.clone());
             me.lost.push(address.allocation.clone());
         }

@@ -1,30 +1,18 @@
 //! Who and where this instance is, by the instance metadata service (IMDSv2 only).
 //!
-//! One client, one session token, and one attempt a call: the caller retries.
-//! An item that IMDS does not have (404) is `None`; everything else that goes wrong is an error with a class.
+//! Nothing here retries: the caller does.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::error::Error as StdError;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use aws_config::imds::Client;
-use aws_config::imds::client::EndpointMode;
-use aws_config::imds::client::error::{ImdsError, TokenError};
-use aws_config::provider_config::ProviderConfig;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
 use serde_json::Value;
 
-use crate::error::{Class, Error};
-use crate::http;
+use crate::error::Error;
 use crate::ids::{InstanceId, InterfaceId};
+use crate::metadata::{Metadata, nonsense};
 
-/// IMDS answers within milliseconds or not at all.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The tag by which an Auto Scaling group marks its instances.
 const GROUP_TAG: &str = "aws:autoscaling:groupName";
 
@@ -59,7 +47,7 @@ pub struct Interface {
 /// The instance metadata service.
 #[derive(Debug, Clone)]
 pub struct Imds {
-    client: Arc<Mutex<Client>>,
+    metadata: Metadata,
 }
 
 impl Imds {
@@ -68,7 +56,12 @@ impl Imds {
     /// # Errors
     /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` is not a URL, or `…_MODE` neither `IPv4` nor `IPv6`.
     pub fn from_env() -> Result<Self, Error> {
-        Ok(Self { client: Arc::new(Mutex::new(client()?)) })
+        Ok(Self { metadata: Metadata::from_env()? })
+    }
+
+    /// The service itself, for the credentials that it has.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// Identity and interfaces of this instance.
@@ -77,7 +70,7 @@ impl Imds {
     /// IMDS is not reachable (yet), is switched off, or its answer makes no sense.
     pub async fn identity(&self) -> Result<Identity, Error> {
         let (document, interfaces) = tokio::try_join!(
-            self.required("dynamic/instance-identity/document", |text| {
+            self.metadata.required("dynamic/instance-identity/document", |text| {
                 serde_json::from_str::<Value>(text).map_err(|_| "not JSON".to_owned())
             }),
             self.interfaces(),
@@ -101,7 +94,7 @@ impl Imds {
     /// # Errors
     /// See [`Imds::identity`].
     pub async fn target_lifecycle_state(&self) -> Result<Option<String>, Error> {
-        self.optional("meta-data/autoscaling/target-lifecycle-state", |text| Ok(text.to_owned())).await
+        self.metadata.optional("meta-data/autoscaling/target-lifecycle-state", |text| Ok(text.to_owned())).await
     }
 
     /// Whether this instance's own tags say that an Auto Scaling group made it.
@@ -120,7 +113,7 @@ impl Imds {
         if key.contains(['/', ' ']) {
             return Ok(None);
         }
-        self.optional(&format!("meta-data/tags/instance/{}", escape(key)), |text| Ok(text.to_owned())).await
+        self.metadata.optional(&format!("meta-data/tags/instance/{}", escape(key)), |text| Ok(text.to_owned())).await
     }
 
     /// The public addresses of `interface`, as the instance itself sees them.
@@ -129,20 +122,20 @@ impl Imds {
     /// See [`Imds::identity`].
     pub async fn public_ips(&self, interface: &Interface) -> Result<Vec<Ipv4Addr>, Error> {
         let path = format!("meta-data/network/interfaces/macs/{}/public-ipv4s", interface.mac);
-        Ok(self.optional(&path, parse_lines).await?.unwrap_or_default())
+        Ok(self.metadata.optional(&path, parse_lines).await?.unwrap_or_default())
     }
 
     async fn interfaces(&self) -> Result<Vec<Interface>, Error> {
         let macs = "meta-data/network/interfaces/macs/";
-        let listed = self.required(macs, |text| Ok(text.to_owned())).await?;
+        let listed = self.metadata.required(macs, |text| Ok(text.to_owned())).await?;
         let mut interfaces = BTreeMap::new();
         for mac in listed.lines().map(|line| line.trim().trim_end_matches('/')).filter(|mac| is_mac(mac)) {
             let path = |item: &str| format!("{macs}{mac}/{item}");
             let (id, device, private_ips) = (path("interface-id"), path("device-number"), path("local-ipv4s"));
             let (id, device, private_ips) = tokio::try_join!(
-                self.required(&id, parse),
-                self.required(&device, parse),
-                self.required(&private_ips, parse_lines),
+                self.metadata.required(&id, parse),
+                self.metadata.required(&device, parse),
+                self.metadata.required(&private_ips, parse_lines),
             )?;
             interfaces.insert((device, mac.to_owned()), Interface { id, mac: mac.to_owned(), device, private_ips });
         }
@@ -151,96 +144,6 @@ impl Imds {
         }
         Ok(interfaces.into_values().collect())
     }
-
-    async fn required<T>(&self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Error> {
-        self.optional(path, parse)
-            .await?
-            .ok_or_else(|| Error::new(Class::NotYet, "ImdsItemAbsent", format!("IMDS has no {path} (HTTP status 404)")))
-    }
-
-    async fn optional<T>(&self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Error> {
-        match self.client().get(format!("/latest/{path}")).await {
-            Ok(text) => parse(text.as_ref().trim()).map(Some).map_err(|why| nonsense(path, &why)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.failure(path, &error)),
-        }
-    }
-
-    /// The SDK's client, for its credentials provider.
-    pub(crate) fn client(&self) -> Client {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The failure that `error`, of the SDK's client or of something that uses it, amounts to.
-    pub(crate) fn failure(&self, path: &str, error: &(dyn StdError + 'static)) -> Error {
-        match chain(error).find_map(status) {
-            Some(403) => Error::new(Class::MetadataOff, "MetadataOff", "IMDS refuses to answer (HTTP status 403)"),
-            Some(status) => {
-                if status == 401 {
-                    self.forget_token();
-                }
-                let message = format!("IMDS answered {path} with HTTP status {status}");
-                Error::new(Class::NotYet, "ImdsError", message)
-            }
-            None => Error::new(Class::NotYet, "ImdsUnreachable", format!("no answer from IMDS about {path}"))
-                .caused_by(error),
-        }
-    }
-
-    /// The SDK's client keeps its token for hours, even when IMDS does not know it any more.
-    fn forget_token(&self) {
-        if let Ok(fresh) = client() {
-            *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        }
-    }
-}
-
-fn client() -> Result<Client, Error> {
-    let usage = |name: &str, value: &str| {
-        Error::new(Class::Usage, "InvalidEnvironment", format!("{name} has an invalid value: `{value}`"))
-    };
-    // An endpoint is always set, so that no profile file is read.
-    let (name, mode_name) = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
-    let builder = Client::builder()
-        .configure(&config())
-        .max_attempts(1)
-        .connect_timeout(ATTEMPT_TIMEOUT)
-        .read_timeout(ATTEMPT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(ATTEMPT_TIMEOUT);
-    let endpoint = match (env::var(name), env::var(mode_name)) {
-        (Ok(url), _) => url,
-        (_, Ok(mode)) => match EndpointMode::from_str(&mode).map_err(|_| usage(mode_name, &mode))? {
-            EndpointMode::IpV6 => "http://[fd00:ec2::254]".to_owned(),
-            _ => "http://169.254.169.254".to_owned(),
-        },
-        _ => "http://169.254.169.254".to_owned(),
-    };
-    Ok(builder.endpoint(&endpoint).map_err(|_| usage(name, &endpoint))?.build())
-}
-
-/// No profile files, no region: the environment's `AWS_EC2_METADATA_DISABLED` is all that the SDK adds.
-pub(crate) fn config() -> ProviderConfig {
-    ProviderConfig::empty().with_http_client(http::to_imds())
-}
-
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&e| e.source())
-}
-
-/// The HTTP status in an error of the SDK, for an item or for the token.
-fn status(error: &(dyn StdError + 'static)) -> Option<u16> {
-    let response = match (error.downcast_ref::<ImdsError>(), error.downcast_ref::<SdkError<TokenError, HttpResponse>>())
-    {
-        (Some(ImdsError::ErrorResponse(context)), _) => context.response(),
-        (_, Some(token)) => token.raw_response()?,
-        _ => return None,
-    };
-    Some(response.status()).filter(|status| !status.is_success()).map(|status| status.as_u16())
-}
-
-fn nonsense(path: &str, why: &str) -> Error {
-    Error::new(Class::Nonsense, "ImdsNonsense", format!("the answer of IMDS about {path} makes no sense: {why}"))
 }
 
 fn parse<T: FromStr>(text: &str) -> Result<T, String>

@@ -8,11 +8,13 @@
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`).
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`].
-//! - [`error`] and [`retry`]: what failures mean, and when to try again.
+//! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again.
 //! - [`report`]: the result, for people and for machines.
 
 mod answers;
+mod attempt;
 pub mod claim;
+pub mod classify;
 pub mod cli;
 pub mod cloud;
 mod confirm;
@@ -26,7 +28,9 @@ pub mod gate;
 pub mod http;
 pub mod ids;
 pub mod imds;
+mod layers;
 pub mod log;
+mod metadata;
 mod reasons;
 pub mod report;
 pub mod retry;

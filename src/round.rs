@@ -3,9 +3,10 @@
 //! Every read of a round belongs to one decision, and every write of it to that decision alone.
 
 use crate::claim::Claim;
+use crate::classify::is_about_credentials;
 use crate::confirm::Wanted;
 use crate::decide::{Decision, Policy, Reach, Reassociation, candidates, decide, holders_that_matter};
-use crate::error::{Class, Error, is_about_credentials};
+use crate::error::{Class, Error};
 use crate::gate::Gate;
 use crate::ids::{AllocationId, InstanceId};
 use crate::reasons;

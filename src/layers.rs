@@ -1,0 +1,110 @@
+//! Where an option comes from: the command line, else the environment, else the configuration file.
+//!
+//! `--some-name` is `EIP_CLAIM_SOME_NAME` in the environment and in the file, with the same values.
+//! An option that repeats takes several there, one per line or separated by commas.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches};
+
+use crate::cli::{Options, Tag};
+use crate::env_file::EnvFile;
+
+const PREFIX: &str = "EIP_CLAIM_";
+const DEFAULT_FILE: &str = "/etc/eip-claim.env";
+/// Names the file instead of [`DEFAULT_FILE`]; the one variable that is not an option.
+const FILE_VARIABLE: &str = "EIP_CLAIM_CONFIG";
+/// The tag of the zero-configuration setup.
+const DEFAULT_TAG: &str = "eip-claim";
+
+impl Options {
+    /// The options of this process.
+    ///
+    /// # Errors
+    /// One of them is unknown or malformed; also for `--help` and `--version`, as clap does.
+    pub fn from_process() -> Result<Self, clap::Error> {
+        let variable = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let file = match variable(FILE_VARIABLE).filter(|path| !path.is_empty()) {
+            Some(path) => EnvFile::read(Path::new(&path)),
+            None => EnvFile::read_if_there(Path::new(DEFAULT_FILE)),
+        };
+        Self::layered(env::args_os().collect(), &variable, file)
+    }
+
+    fn layered(
+        args: Vec<OsString>,
+        variable: &dyn Fn(&str) -> Option<String>,
+        file: Result<EnvFile, String>,
+    ) -> Result<Self, clap::Error> {
+        let given = Self::command().try_get_matches_from(&args)?;
+        let file = file.and_then(only_options).map_err(|why| usage(&why))?;
+        let mut all = args;
+        for option in Self::command().get_arguments() {
+            let Some(name) = variable_name(option) else { continue };
+            if given.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine) {
+                continue;
+            }
+            let from_environment = variable(&name).map(|value| (value, "the environment"));
+            let from_file = || file.value(&name).map(|value| (value, file.name.as_str()));
+            let Some((value, place)) = from_environment.or_else(from_file) else { continue };
+            let arguments = arguments(option, &value);
+            let alone = [OsString::from("eip-claim")].into_iter().chain(arguments.iter().cloned());
+            if let Err(error) = Self::command().try_get_matches_from(alone) {
+                return Err(usage(&format!("{name} in {place}: {}", first_line(&error))));
+            }
+            all.extend(arguments);
+        }
+        let mut options = Self::from_arg_matches(&Self::command().try_get_matches_from(all)?)?;
+        let selectors = (&options.tag, &options.allocation_id, &options.public_ip, &options.filter);
+        if matches!(selectors, (t, a, p, f) if t.is_empty() && a.is_empty() && p.is_empty() && f.is_empty()) {
+            options.tag.push(Tag { key: DEFAULT_TAG.to_owned(), value: None });
+        }
+        Ok(options)
+    }
+}
+
+/// The name of an option in the environment and in the file.
+fn variable_name(option: &clap::Arg) -> Option<String> {
+    let long = option.get_long().filter(|long| !["help", "version"].contains(long))?;
+    Some(format!("{PREFIX}{}", long.replace('-', "_").to_uppercase()))
+}
+
+fn only_options(file: EnvFile) -> Result<EnvFile, String> {
+    let command = Options::command();
+    let known: Vec<String> = command.get_arguments().filter_map(variable_name).collect();
+    let stranger = file.keys().find(|key| key.starts_with(PREFIX) && !known.iter().any(|k| k == key));
+    match stranger.map(|key| format!("{}: there is no option {key}", file.name)) {
+        Some(why) => Err(why),
+        None => Ok(file),
+    }
+}
+
+/// The arguments that amount to `value`, as the environment or the file has it.
+fn arguments(option: &clap::Arg, value: &str) -> Vec<OsString> {
+    let long = option.get_long().unwrap_or_default();
+    let values: Vec<&str> = match option.get_action() {
+        ArgAction::Append => value.split([',', '\n']).map(str::trim).collect(),
+        _ => vec![value.trim()],
+    };
+    let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+    let argument = |value: &str| match value.to_ascii_lowercase().as_str() {
+        "" => None,
+        "0" | "false" | "no" | "off" if is_flag => None,
+        "1" | "true" | "yes" | "on" if is_flag => Some(format!("--{long}").into()),
+        _ => Some(format!("--{long}={value}").into()),
+    };
+    values.into_iter().filter_map(argument).collect()
+}
+
+/// What clap says of an error, without its usage lines.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+fn usage(message: &str) -> clap::Error {
+    Options::command().error(clap::error::ErrorKind::ValueValidation, message)
+}
