@@ -22,13 +22,14 @@ demo: build fakecloud
 fakecloud:
 	cargo build --quiet --package fakecloud
 
-# Everything, against the program that ships: the Rust tests, then the AWS CLI and boto3 as judges of the fake cloud.
+# Everything, against the program that ships: the Rust tests, then the AWS CLI and boto3 as judges of the fake cloud,
+# and Python's TLS, proxy and journal as the other end of the wire.
 test: build fakecloud $(VENV)/.installed
 	CLAIM_BINARY=$(PROGRAM) MOTO_SERVER=$(VENV)/bin/moto_server cargo test --workspace
-	FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q tests/judges
+	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q tests/judges tests/transport
 
 # The Python programs that the tests compare with, in an environment of their own.
-$(VENV)/.installed: tests/judges/requirements.txt
+$(VENV)/.installed: tests/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $<
 	touch $@

@@ -76,7 +76,7 @@ pub(crate) struct Claim<'a> {
 impl Claim<'_> {
     async fn run(options: &Options, stop: &Stop, retry: &mut Retry, facts: &mut Facts) -> Result<Outcome, Error> {
         let start = Instant::now();
-        let imds = Imds::from_env()?;
+        let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
         let (identity, gate, interface, private_ip) = retry
             .run(async || {

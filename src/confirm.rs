@@ -70,12 +70,12 @@ impl Claim<'_> {
                 sleep(UNANSWERED_AFTER).await;
                 self.cloud.renew_connections();
                 loop {
-                    if let Ok(Some(address)) = self.read_back(wanted).await
-                        && self.me.holds(&address)
-                    {
-                        break address;
+                    match self.read_back(wanted).await {
+                        Ok(Some(address)) if self.me.holds(&address) => break address,
+                        // A denied read is denied the next time, too: only the answer itself is left to wait for.
+                        Err(error) if error.class == Class::Denied => std::future::pending().await,
+                        _ => sleep(PEEK_EVERY).await,
                     }
-                    sleep(PEEK_EVERY).await;
                 }
             };
             tokio::select! {

@@ -12,12 +12,16 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 
+use tokio::time::timeout;
+
 use crate::error::{Class, Error};
 use crate::imds::Imds;
 use crate::metadata::{self, Metadata};
 
 /// Credentials that expire sooner than this are fetched anew.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
+/// Where IMDS has them.
+const PATH: &str = "meta-data/iam/security-credentials/";
 
 /// The credentials of the instance profile, fetched when needed and kept until they expire or are forgotten.
 #[derive(Debug, Clone)]
@@ -45,7 +49,8 @@ impl InstanceProfile {
             .imds_client(self.metadata.client())
             .configure(&metadata::config())
             .build();
-        let fresh = provider.provide_credentials().await.map_err(|error| self.failure(&error))?;
+        let fetched = timeout(self.metadata.deadline().remaining(), provider.provide_credentials()).await;
+        let fresh = fetched.map_err(|_| Error::cut_short(PATH))?.map_err(|error| self.failure(&error))?;
         *self.lock() = Some(fresh.clone());
         Ok(fresh)
     }
@@ -63,7 +68,7 @@ impl InstanceProfile {
             CredentialsError::InvalidConfiguration(_) | CredentialsError::Unhandled(_) => {
                 Error::new(Class::NotYet, "RoleNotReady", "IMDS has no credentials for the IAM role").caused_by(error)
             }
-            _ => self.metadata.failure("meta-data/iam/security-credentials/", error),
+            _ => self.metadata.failure(PATH, error),
         }
     }
 

@@ -97,9 +97,8 @@ impl Class {
             Transient | Throttled | NotYet | LostRace | Waiting | UnknownHolder | WrongTargetMode => Patience::Deadline,
             NotVisible | LeftAlone | Nonsense => Patience::Window(VISIBILITY_WINDOW),
             Denied if !denied_window.is_zero() => Patience::Window(denied_window),
-            // A refused address is out of the list: the next round tries the others, and ends when there are none.
-            NotOurs => Patience::Deadline,
-            Denied | Yielded | TargetTaken | MetadataOff | Usage | Fatal | Interrupted => Patience::None,
+            // Where other candidates are left, a refusal counts as a lost race: see `Claim::learn`.
+            Denied | NotOurs | Yielded | TargetTaken | MetadataOff | Usage | Fatal | Interrupted => Patience::None,
         }
     }
 
@@ -150,6 +149,10 @@ pub struct Error {
 /// The code of a call that the deadline of the run cut short; it tells nothing about the other side.
 const CUT_SHORT: &str = "DeadlineReached";
 
+/// Layers of the SDK and of hyper that add no fact to a chain of causes.
+const SAYS_NOTHING: [&str; 5] =
+    ["dispatch failure", "io error", "client error (Connect)", "request has timed out", "service error"];
+
 impl Error {
     /// A failure without further causes.
     pub fn new(class: Class, code: impl Into<String>, message: impl Into<String>) -> Self {
@@ -178,7 +181,9 @@ impl Error {
     pub fn answered(operation: &str, code: &str, message: &str, status: u16) -> Self {
         let (message, encoded) = split_encoded(message);
         let said = if message.is_empty() { format!("HTTP status {status}") } else { message.to_owned() };
-        let mut error = Self::new(classify(code, message, status), code, format!("{operation} failed: {said}"));
+        // A proxy or a portal answers with a page, not with a code.
+        let named = if code.is_empty() { format!("HttpStatus{status}") } else { code.to_owned() };
+        let mut error = Self::new(classify(code, message, status), named, format!("{operation} failed: {said}"));
         error.encoded = encoded.map(str::to_owned);
         error
     }
@@ -188,7 +193,7 @@ impl Error {
         let mut next = Some(cause);
         while let Some(cause) = next {
             let text = cause.to_string();
-            if self.causes.last() != Some(&text) {
+            if self.causes.last() != Some(&text) && !SAYS_NOTHING.contains(&text.as_str()) {
                 self.causes.push(text);
             }
             next = cause.source();
@@ -200,6 +205,14 @@ impl Error {
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
+    }
+
+    /// What happened and why: the message and its deepest cause.
+    pub fn in_full(&self) -> String {
+        match self.causes.last() {
+            Some(cause) => format!("{}: {cause}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// What to do about it.

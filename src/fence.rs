@@ -33,11 +33,15 @@ impl Claim<'_> {
     ) -> Result<Outcome, Error> {
         // To move an address from one interface of this instance to another takes nothing from anybody.
         let reach = if holder.id == self.me.instance { Reach::FreeOnly } else { Reach::Held };
+        if let Err(error) = self.fit_to_take(address).await {
+            return Err(self.learn(error, &address.allocation, addresses).await);
+        }
         if let Some(skipped) = self.pass_gate(reach).await? {
             return Ok(skipped);
         }
-        if let Err(error) = self.fit_to_take(address).await {
-            return Err(self.learn(error, &address.allocation, addresses).await);
+        let needed = self.options.attempt_timeout * ATTEMPTS;
+        if self.deadline.remaining() < needed {
+            return Err(reasons::too_late(address, self.deadline.remaining(), needed));
         }
         let stop = self.stop;
         let hold = stop.hold();
@@ -67,6 +71,8 @@ impl Claim<'_> {
         match written {
             Ok(Ok(written)) => self.confirm(&wanted, written).await,
             Ok(Err(lost)) => Err(self.learn(lost, &address.allocation, addresses).await),
+            // EC2's last word was that the association which was judged still stands: nothing was taken.
+            Err(error) if ended == Ended::Unanswered && error.message.contains(association.id.as_str()) => Err(error),
             Err(error) => Err(reasons::left_unassociated(error, address, holder, &self.target, &self.region)),
         }
     }
@@ -77,12 +83,7 @@ impl Claim<'_> {
         if let Some(other) = self.on_target().await?.iter().find(|other| other.allocation != address.allocation) {
             return Err(reasons::target_taken(&self.me, other));
         }
-        self.cloud.may_associate(&address.allocation, &self.target).await?;
-        let needed = self.options.attempt_timeout * ATTEMPTS;
-        if self.deadline.remaining() < needed {
-            return Err(reasons::too_late(address, self.deadline.remaining(), needed));
-        }
-        Ok(())
+        self.cloud.may_associate(&address.allocation, &self.target).await
     }
 
     /// Ends the association `id`, if it is still there.

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -20,6 +21,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 /// The resolver of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
 const VPC_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253));
+/// Two attempts fit into the time that a connection may take.
+const NAME_SERVER_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The connections to the AWS APIs.
 #[derive(Debug, Clone, Default)]
@@ -61,10 +64,11 @@ struct Names;
 impl ResolveDns for Names {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
-            let builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
+            let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
                 let servers = ResolverConfig::from_name_servers(vec![NameServerConfig::udp_and_tcp(VPC_RESOLVER)]);
                 TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
             });
+            builder.options_mut().timeout = NAME_SERVER_TIMEOUT;
             let resolver = builder.build().map_err(ResolveDnsError::new)?;
             let found = resolver.lookup_ip(name).await.map_err(ResolveDnsError::new)?;
             Ok(found.iter().collect())

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::ids::{InstanceId, InterfaceId};
 use crate::metadata::{Metadata, nonsense};
+use crate::retry::Deadline;
 
 /// The tag by which an Auto Scaling group marks its instances.
 const GROUP_TAG: &str = "aws:autoscaling:groupName";
@@ -51,12 +52,12 @@ pub struct Imds {
 }
 
 impl Imds {
-    /// The service at the endpoint that the environment names, or the link-local one.
+    /// The service at the endpoint that the environment names, or the link-local one; no read outlives `deadline`.
     ///
     /// # Errors
     /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` is not a URL, or `…_MODE` neither `IPv4` nor `IPv6`.
-    pub fn from_env() -> Result<Self, Error> {
-        Ok(Self { metadata: Metadata::from_env()? })
+    pub fn from_env(deadline: Deadline) -> Result<Self, Error> {
+        Ok(Self { metadata: Metadata::from_env(deadline)? })
     }
 
     /// The service itself, for the credentials that it has.

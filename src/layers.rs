@@ -47,7 +47,8 @@ impl Options {
             if given.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine) {
                 continue;
             }
-            let from_environment = variable(&name).map(|value| (value, "the environment"));
+            let set = variable(&name).filter(|value| !value.trim().is_empty());
+            let from_environment = set.map(|value| (value, "the environment"));
             let from_file = || file.value(&name).map(|value| (value, file.name.as_str()));
             let Some((value, place)) = from_environment.or_else(from_file) else { continue };
             let arguments = arguments(option, &value);
@@ -63,6 +64,15 @@ impl Options {
             options.tag.push(Tag { key: DEFAULT_TAG.to_owned(), value: None });
         }
         Ok(options)
+    }
+}
+
+/// Warns of variables of this process that look like options and are none: most likely misspelt.
+pub fn warn_of_strangers() {
+    let known: Vec<String> = Options::command().get_arguments().filter_map(variable_name).collect();
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| name.starts_with(PREFIX) && name != FILE_VARIABLE && !known.contains(name)) {
+        tracing::warn!(name, "there is no option of this name: it is ignored");
     }
 }
 

@@ -28,7 +28,7 @@ pub mod gate;
 pub mod http;
 pub mod ids;
 pub mod imds;
-mod layers;
+pub mod layers;
 pub mod log;
 mod metadata;
 mod reasons;

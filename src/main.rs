@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use eip_claim::claim::claim;
 use eip_claim::cli::{Options, Output};
 use eip_claim::error::Exit;
-use eip_claim::log;
 use eip_claim::report::Report;
 use eip_claim::stop::Stop;
+use eip_claim::{layers, log};
 
 fn main() -> ExitCode {
     let options = match Options::from_process() {
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         }
     };
     log::start(&options);
+    layers::warn_of_strangers();
     match run(&options) {
         Ok(report) => {
             print(&report, options.output);

@@ -14,9 +14,11 @@ use aws_config::imds::client::error::{ImdsError, TokenError};
 use aws_config::provider_config::ProviderConfig;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use tokio::time::timeout;
 
 use crate::error::{Class, Error};
 use crate::http;
+use crate::retry::Deadline;
 
 /// IMDS answers within milliseconds or not at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,15 +27,16 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Metadata {
     client: Arc<Mutex<Client>>,
+    deadline: Deadline,
 }
 
 impl Metadata {
-    /// The service at the endpoint that the environment names, or the link-local one.
+    /// The service at the endpoint that the environment names, or the link-local one; no read outlives `deadline`.
     ///
     /// # Errors
     /// The environment names no endpoint that could be one.
-    pub(crate) fn from_env() -> Result<Self, Error> {
-        Ok(Self { client: Arc::new(Mutex::new(client()?)) })
+    pub(crate) fn from_env(deadline: Deadline) -> Result<Self, Error> {
+        Ok(Self { client: Arc::new(Mutex::new(client()?)), deadline })
     }
 
     /// What `parse` makes of the item at `path`, which every instance has.
@@ -55,11 +58,18 @@ impl Metadata {
         path: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Error> {
-        match self.client().get(format!("/latest/{path}")).await {
+        let client = self.client();
+        let read = timeout(self.deadline.remaining(), client.get(format!("/latest/{path}"))).await;
+        match read.map_err(|_| Error::cut_short(path))? {
             Ok(text) => parse(text.as_ref().trim()).map(Some).map_err(|why| nonsense(path, &why)),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(self.failure(path, &error)),
         }
+    }
+
+    /// When reads must be over.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// The SDK's client, for its credentials provider.

@@ -145,7 +145,7 @@ impl Report {
             (Outcome::Failed(error), _) => {
                 let attempts =
                     if self.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", self.attempts) };
-                format!("no address for {me} after {attempts} {took}: {error}")
+                format!("no address for {me} after {attempts} {took}: {}", error.in_full())
             }
         }
     }
@@ -199,7 +199,7 @@ impl Report {
             "elapsed_ms": self.elapsed.as_millis() as u64,
             "error": self.error().map(|error| json!({
                 "code": error.code,
-                "message": error.message,
+                "message": error.in_full(),
                 "remedy": error.remedy(),
                 "decoded": error.decoded,
             })),

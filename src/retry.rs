@@ -158,7 +158,8 @@ impl Retry {
             code = %error.code,
             pause_ms = pause.as_millis() as u64,
             left_ms = left.as_millis() as u64,
-            "trying again: {error}"
+            "trying again: {}",
+            error.in_full()
         );
         sleep(pause).await;
         if self.deadline.remaining().is_zero() {

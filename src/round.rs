@@ -128,9 +128,11 @@ impl Claim<'_> {
             return Ok(Vec::new());
         }
         let mut holders = self.cloud.instances(&ids).await?;
-        let is_live = |holder: &&Instance| !holder.state.is_gone() && holder.id != self.me.instance;
-        let live: Vec<InstanceId> = holders.iter().filter(is_live).map(|holder| holder.id.clone()).collect();
-        if candidates(&self.me, addresses).len() > 1 && live.len() == holders.len() - 1 && !live.is_empty() {
+        let (gone, live): (Vec<_>, Vec<_>) =
+            holders.iter().filter(|holder| holder.id != self.me.instance).partition(|holder| holder.state.is_gone());
+        // Only in a pool does a live holder's health matter, and only when no holder is gone.
+        if candidates(&self.me, addresses).len() > 1 && gone.is_empty() && !live.is_empty() {
+            let live: Vec<InstanceId> = live.iter().map(|holder| holder.id.clone()).collect();
             let impaired = self.cloud.impaired(&live).await?;
             holders.iter_mut().for_each(|holder| holder.impaired = impaired.contains(&holder.id));
         }

@@ -30,6 +30,7 @@ impl Claim<'_> {
             Class::LostRace => self.me.lost.push(tried.clone()),
             Class::NotOurs => {
                 self.me.refused.push(tried.clone());
+                error.message = format!("{tried} is refused to this instance: {}", error.message);
                 if !candidates(&self.me, addresses).is_empty() {
                     error.class = Class::LostRace;
                 }

@@ -40,10 +40,12 @@ fn state() -> impl Strategy<Value = State> {
 /// What DescribeInstances knows: some of the instances, with few launch times, so that some are equal.
 fn instances() -> impl Strategy<Value = Vec<Instance>> {
     let one = |n| {
-        (prop::option::weighted(0.85, state()), 0_u64..4, prop::bool::weighted(0.2)).prop_map(move |(state, at, impaired)| {
-            let launched = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-            state.map(|state| Instance { id: instance_id(n), state, launched, impaired })
-        })
+        (prop::option::weighted(0.85, state()), 0_u64..4, prop::bool::weighted(0.2)).prop_map(
+            move |(state, at, impaired)| {
+                let launched = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+                state.map(|state| Instance { id: instance_id(n), state, launched, impaired })
+            },
+        )
     };
     (0..INSTANCES).map(one).collect::<Vec<_>>().prop_map(|all| all.into_iter().flatten().collect())
 }

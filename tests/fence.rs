@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fakecloud::{Allocation, Calls, Cloud, Fault, Options, Request};
+use fakecloud::{Allocation, Calls, Cloud, Fault, Launch, Options, Request};
 
 use crate::harness::*;
 
@@ -71,7 +71,8 @@ fn a_takeover_is_seven_calls_and_a_last_look_at_the_gate() {
     assert_eq!(json["verified_by"], serde_json::json!(["api"]));
 
     let values = |r: &Request| {
-        let mut values: Vec<_> = r.params.iter().filter(|(k, _)| k.contains(".Value.")).map(|(_, v)| v.clone()).collect();
+        let mut values: Vec<_> =
+            r.params.iter().filter(|(k, _)| k.contains(".Value.")).map(|(_, v)| v.clone()).collect();
         values.sort();
         values
     };
@@ -82,7 +83,10 @@ fn a_takeover_is_seven_calls_and_a_last_look_at_the_gate() {
 
     let mine = &cloud.interfaces(&me)[0].interface_id;
     let target = request(&cloud, "DescribeAddresses", 1);
-    assert_eq!((target.params["Filter.1.Name"].as_str(), values(&target)), ("network-interface-id", vec![mine.clone()]));
+    assert_eq!(
+        (target.params["Filter.1.Name"].as_str(), values(&target)),
+        ("network-interface-id", vec![mine.clone()])
+    );
 
     assert_eq!(request(&cloud, "DisassociateAddress", 0).params["AssociationId"], judged);
     for n in [0, 1] {
@@ -205,26 +209,70 @@ fn a_target_with_another_address_takes_nothing_over() {
 
 #[test]
 fn an_address_that_is_left_unassociated_is_reported_with_the_command_that_repairs_it() {
+    let on_interface = "resource eni-1 is already associated with associate-id eipassoc-1";
     let rows = [
-        (400, "Gateway.NotAttached", "Network vpc-1 is not attached to any internet gateway", 78),
-        (403, "UnauthorizedOperation", "You are not authorized to perform this operation.", 77),
-        (500, "InternalError", "An internal error has occurred", 75),
-        (503, "RequestLimitExceeded", "Request limit exceeded.", 75),
+        ("Gateway.NotAttached", answer(400, "Gateway.NotAttached", "Network vpc-1 is not attached"), 78),
+        ("UnauthorizedOperation", answer(403, "UnauthorizedOperation", "You are not authorized"), 77),
+        ("InternalError", answer(500, "InternalError", "An internal error has occurred"), 75),
+        ("RequestLimitExceeded", answer(503, "RequestLimitExceeded", "Request limit exceeded."), 75),
+        ("Resource.AlreadyAssociated", answer(400, "Resource.AlreadyAssociated", on_interface), 78),
+        ("InvalidAllocationID.NotFound", answer(400, "InvalidAllocationID.NotFound", "It does not exist"), 78),
+        ("AttemptTimeout", Fault::Hang, 75),
+        ("ConnectionFailed", Fault::Reset, 75),
     ];
-    each(rows, |(status, code, message, exit)| {
+    each(rows, |(code, fault, exit)| {
         let Succession { cloud, address, me, .. } = succession(Options::default());
-        cloud.fault("AssociateAddress", Calls::From(2), answer(status, code, message));
+        cloud.fault("AssociateAddress", Calls::From(2), fault);
         let run = run(&cloud, &me, &BRIEFLY);
         assert_eq!(ended(&run), (exit, "failed".to_owned()), "{code}: {run:#?}");
-        assert_eq!((run.error("code").as_str(), holder_of(&cloud, &address)), (code, None), "{code}");
+        assert_eq!((run.error("code").as_str(), holder_of(&cloud, &address)), (code, None), "{code}: {run:#?}");
         assert_eq!(disassociations(&cloud).len(), 1, "{code}: {:?}", sent(&cloud));
         assert!(run.error("message").contains("left unassociated"), "{code}: {run:#?}");
+        assert!(run.took < Duration::from_secs(6), "{code}: {:?}", run.took);
         let repair = format!(
             "aws ec2 associate-address --region ap-northeast-2 --allocation-id {} --instance-id {me}",
             address.allocation_id
         );
         assert!(run.error("remedy").contains(&repair), "{code}: {run:#?}");
     });
+}
+
+#[test]
+fn a_disassociation_that_is_never_done_leaves_the_address_where_it_is_and_does_not_say_otherwise() {
+    let rows = [
+        ("no answer", Fault::Hang),
+        ("reset", Fault::Reset),
+        ("500", answer(500, "InternalError", "An internal error has occurred")),
+    ];
+    each(rows, |(row, fault)| {
+        let Succession { cloud, address, holder, me, .. } = succession(Options::default());
+        cloud.fault("DisassociateAddress", Calls::All, fault);
+        let run = run(&cloud, &me, &BRIEFLY);
+        assert_eq!(ended(&run), (75, "failed".to_owned()), "{row}: {run:#?}");
+        assert_eq!(holder_of(&cloud, &address), Some(holder), "{row}");
+        assert!(!run.error("message").contains("left unassociated"), "{row}: {run:#?}");
+        assert!(!run.error("remedy").contains("associate-address"), "{row}: {run:#?}");
+    });
+}
+
+#[test]
+fn on_a_young_instance_a_denial_after_the_disassociation_is_waited_out() {
+    let Succession { cloud, address, .. } = succession(Options::default());
+    let me = cloud.launch(Launch { launched: None, ..launch(OLD) });
+    let denied = answer(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    cloud.fault("AssociateAddress", Calls::Range(2..=3), denied);
+    run(&cloud, &me, &CLAIM).expect(0, "claimed");
+    assert_eq!((disassociations(&cloud).len(), associations(&cloud).len()), (1, 3), "{:?}", sent(&cloud));
+    assert_eq!(holder_of(&cloud, &address), Some(me));
+}
+
+#[test]
+fn credentials_that_expire_after_the_disassociation_are_fetched_anew_and_the_address_ends_here() {
+    let Succession { cloud, address, me, .. } = succession(Options::default());
+    cloud.fault("AssociateAddress", FIRST_ASSOCIATION, answer(400, "RequestExpired", "Request has expired."));
+    run(&cloud, &me, &CLAIM).expect(0, "claimed");
+    assert_eq!((disassociations(&cloud).len(), associations(&cloud).len()), (1, 2), "{:?}", sent(&cloud));
+    assert_eq!(holder_of(&cloud, &address), Some(me));
 }
 
 #[test]
@@ -281,7 +329,12 @@ fn after_the_disassociation_the_association_is_retried_before_anything_else() {
         assert_eq!(ended(&run), (0, "claimed".to_owned()), "{row}: {run:#?}");
         assert_eq!(holder_of(&cloud, &address), Some(me), "{row}");
         let retried = ["AssociateAddress"; 2].map(str::to_owned).to_vec();
-        let expected = [WHOLE[..5].iter().map(ToString::to_string).collect(), retried, WHOLE[5..].iter().map(ToString::to_string).collect()].concat();
+        let expected = [
+            WHOLE[..5].iter().map(ToString::to_string).collect(),
+            retried,
+            WHOLE[5..].iter().map(ToString::to_string).collect(),
+        ]
+        .concat();
         assert_eq!(sent(&cloud), expected, "{row}");
     });
 }

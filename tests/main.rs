@@ -2,7 +2,21 @@
 // A test may panic: that is how it fails. Nobody reads the documentation of a test crate.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-mod fence;
-mod harness;
-mod moto;
+mod confirm;
 mod decide_properties;
+mod denied;
+mod errors;
+mod exits;
+mod fence;
+mod gate;
+mod harness;
+mod interface;
+mod metadata_errors;
+mod moto;
+mod options;
+mod policy;
+mod pools;
+mod requests;
+mod selectors;
+mod signals;
+mod targets;

@@ -42,7 +42,8 @@ fn installed(program: &str) -> PathBuf {
 
 impl Moto {
     fn start() -> Moto {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a free port").port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a free port").port();
         let server = Command::new(installed("moto_server"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdout(Stdio::null())
@@ -111,7 +112,8 @@ impl Moto {
         let mac = &metadata.interfaces(&stand_in)[0].mac;
         says(&format!("GET /latest/meta-data/network/interfaces/macs/{mac}/interface-id"), instance.interface.clone());
         says(&format!("GET /latest/meta-data/network/interfaces/macs/{mac}/local-ipv4s"), instance.private_ip.clone());
-        let mut env: Vec<_> = metadata.env(&stand_in).into_iter().filter(|(name, _)| name.contains("METADATA")).collect();
+        let mut env: Vec<_> =
+            metadata.env(&stand_in).into_iter().filter(|(name, _)| name.contains("METADATA")).collect();
         env.push(("AWS_ENDPOINT_URL".to_owned(), self.url()));
         finish(command(&env, arguments).spawn().expect("the binary starts"))
     }

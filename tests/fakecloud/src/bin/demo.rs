@@ -43,6 +43,7 @@ impl Demo {
     }
 
     fn play(&self) -> Result<(), String> {
+        self.say("cloud", "a region on loopback: every call takes 15 ms, reads lag 150 ms behind writes");
         let address = self.cloud.allocate(&[("asg", "test")]);
         self.say("address", &format!("{} is allocated and tagged asg=test", address.public_ip));
         let group = Group {
