@@ -39,7 +39,7 @@ pub async fn claim(options: &Options, stop: &Stop) -> Report {
         finished = Claim::run(options, stop, &mut retry, &mut facts) => Some(finished),
         () = stop.requested() => None,
     };
-    let outcome = match finished.unwrap_or_else(|| Err(interrupted(retry.last_error()))) {
+    let outcome = match finished.unwrap_or_else(|| Err(interrupted(&facts, retry.last_error()))) {
         Ok(outcome) => outcome,
         Err(error) if error.class == Class::Yielded => Outcome::Yielded(error),
         Err(error) => Outcome::Failed(error),
@@ -136,8 +136,12 @@ fn is_young(identity: &Identity) -> bool {
     SystemTime::now().duration_since(identity.launched).map_or(true, |age| age < YOUNG)
 }
 
-fn interrupted(last: Option<&Error>) -> Error {
-    let error = Error::new(Class::Interrupted, "Interrupted", "stopped by a signal before the claim was done");
+fn interrupted(facts: &Facts, last: Option<&Error>) -> Error {
+    let when = match facts.association {
+        Some(_) => "after the association was made, before it was confirmed",
+        None => "before the claim was done",
+    };
+    let error = Error::new(Class::Interrupted, "Interrupted", format!("stopped by a signal {when}"));
     match last {
         Some(last) => error.caused_by(last),
         None => error,

@@ -116,12 +116,12 @@ impl ValueEnum for Takeover {
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(match self {
+        let name = match self {
             Takeover::Successor => "successor",
             Takeover::Never => "never",
             Takeover::Always => "always",
-        })
-        .map(Into::into)
+        };
+        Some(name.into())
     }
 }
 

@@ -59,14 +59,17 @@ impl Claim<'_> {
         match decision {
             Decision::AlreadyHeld(address) => {
                 self.facts.shown(address, Witness::Api);
-                let ours = self.written.contains(&address.allocation);
-                Ok(if ours { Outcome::Claimed } else { Outcome::AlreadyHeld })
+                if self.written.contains(&address.allocation) {
+                    return Ok(Outcome::Claimed);
+                }
+                self.facts.previous_holder = None;
+                Ok(Outcome::AlreadyHeld)
             }
             Decision::Associate(address, reassociation) => {
                 self.facts.about(address);
                 self.facts.previous_holder =
                     address.holder().map(|id| Holder { instance: id.clone(), state: None, launched: None });
-                self.associate(&Wanted::seen(address), &addresses, reassociation, reach).await
+                self.associate(&Wanted::seen(address), &addresses, reassociation).await
             }
             Decision::TakeOver { address, association, holder } => {
                 self.facts.about(address);
@@ -92,7 +95,7 @@ impl Claim<'_> {
             Reach::Held => Reassociation::Allow,
             Reach::FreeOnly => Reassociation::Refuse,
         };
-        self.associate(&Wanted::unseen(allocation), &[], reassociation, reach).await
+        self.associate(&Wanted::unseen(allocation), &[], reassociation).await
     }
 
     async fn associate(
@@ -100,8 +103,11 @@ impl Claim<'_> {
         wanted: &Wanted,
         addresses: &[Address],
         reassociation: Reassociation,
-        reach: Reach,
     ) -> Result<Outcome, Error> {
+        let reach = match reassociation {
+            Reassociation::Allow => Reach::Held,
+            Reassociation::Refuse => Reach::FreeOnly,
+        };
         if let Some(skipped) = self.pass_gate(reach).await? {
             return Ok(skipped);
         }

@@ -50,11 +50,14 @@ fn instances() -> impl Strategy<Value = Vec<Instance>> {
     (0..INSTANCES).map(one).collect::<Vec<_>>().prop_map(|all| all.into_iter().flatten().collect())
 }
 
+/// By which instance (or a bare interface) an address is held, and whether on the primary private address.
+type Held = Option<(Option<u8>, bool)>;
+
 fn addresses() -> impl Strategy<Value = Vec<Address>> {
     let holder = prop::option::weighted(0.7, (prop::option::weighted(0.9, 0..INSTANCES), prop::bool::weighted(0.9)));
     let one = (holder, prop::bool::weighted(0.1));
     prop::collection::vec(one, 0..4).prop_map(|all| {
-        let address = |(n, (holder, managed)): (usize, (Option<(Option<u8>, bool)>, bool))| Address {
+        let address = |(n, (holder, managed)): (usize, (Held, bool))| Address {
             allocation: allocation_id(n),
             public_ip: Ipv4Addr::new(203, 0, 113, n as u8),
             association: holder.map(|(holder, primary)| Association {

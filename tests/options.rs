@@ -5,7 +5,7 @@ use std::time::Duration;
 use fakecloud::{Cloud, Launch, Options, tags};
 
 use crate::harness::{OLD, assert_no_writes, holder, launch, one_of_each};
-use crate::requests::{Folder, HASTY, PATIENT, claim, filters, held_since, run_with, these};
+use crate::requests::{Folder, PATIENT, claim, filters, held_since, run_with, these};
 
 /// Options that are none, or whose value is none, and the words that the message must have.
 const BAD: &[(&str, &str)] = &[
