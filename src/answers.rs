@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use aws_sdk_ec2::types::{self, InstanceStateName, SummaryStatus};
 
 use crate::error::{Class, Error};
+use crate::gate::GROUP_TAG;
 use crate::ids::InstanceId;
 use crate::world::{Address, Association, Instance, State};
 
@@ -60,6 +61,7 @@ pub(crate) fn instance(answer: &types::Instance) -> Result<Instance, Error> {
         state,
         launched: launched.ok_or_else(|| nonsense("launchTime", "absent"))?,
         impaired: false,
+        in_group: answer.tags().iter().any(|tag| tag.key() == Some(GROUP_TAG)),
     })
 }
 

@@ -41,7 +41,7 @@ pub async fn claim(options: &Options, stop: &Stop) -> Report {
     };
     let outcome = match finished.unwrap_or_else(|| Err(interrupted(&facts, retry.last_error()))) {
         Ok(outcome) => outcome,
-        Err(error) if error.class == Class::Yielded => Outcome::Yielded(error),
+        Err(error) if matches!(error.class, Class::Yielded | Class::UnknownHolder) => Outcome::Yielded(error),
         Err(error) => Outcome::Failed(error),
     };
     Report { outcome, facts, attempts: retry.attempts(), elapsed: start.elapsed() }

@@ -270,6 +270,7 @@ mod tests {
             state,
             launched: SystemTime::UNIX_EPOCH + Duration::from_secs(launched),
             impaired: false,
+            in_group: false,
         }
     }
 

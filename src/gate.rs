@@ -12,11 +12,16 @@ use crate::imds::Imds;
 /// An instance that Auto Scaling has just made may not have its state in IMDS yet.
 const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
+/// The tag by which an Auto Scaling group marks its instances.
+pub(crate) const GROUP_TAG: &str = "aws:autoscaling:groupName";
+
 /// What Auto Scaling wants this instance to be, as far as the claim goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gate {
-    /// In service, or in no group: claim.
+    /// In service: claim.
     Open,
+    /// No word of a group in IMDS, which shows tags only where it is told to: claim.
+    Silent,
     /// `Detached`, or a state that this program does not know: only what nobody has.
     FreeOnly(String),
     /// In a group that has not said yet.
@@ -37,7 +42,7 @@ impl Gate {
         Ok(match imds.target_lifecycle_state().await? {
             Some(state) => Self::of(state),
             None if imds.is_in_group().await? => Self::NotKnownYet,
-            None => Self::Open,
+            None => Self::Silent,
         })
     }
 
@@ -50,10 +55,15 @@ impl Gate {
         }
     }
 
+    /// The same, now that EC2 has told that a group made this instance.
+    pub fn of_member(self) -> Self {
+        if self == Self::Silent { Self::NotKnownYet } else { self }
+    }
+
     /// Which addresses it leaves in reach of a claim that began at `start`.
     pub fn reach(&self, start: Instant) -> Reach {
         match self {
-            Self::Open => Reach::Held,
+            Self::Open | Self::Silent => Reach::Held,
             Self::NotKnownYet if start.elapsed() >= UNKNOWN_FOR => Reach::Held,
             Self::NotKnownYet | Self::FreeOnly(_) | Self::Skip(_) => Reach::FreeOnly,
         }
@@ -85,5 +95,6 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(Gate::NotKnownYet.reach(start), Reach::Held);
         assert_eq!(Gate::FreeOnly("Detached".into()).reach(start), Reach::FreeOnly);
+        assert_eq!(Gate::Silent.reach(start), Reach::Held);
     }
 }

@@ -10,12 +10,10 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::gate::GROUP_TAG;
 use crate::ids::{InstanceId, InterfaceId};
 use crate::metadata::{Metadata, nonsense};
 use crate::retry::Deadline;
-
-/// The tag by which an Auto Scaling group marks its instances.
-const GROUP_TAG: &str = "aws:autoscaling:groupName";
 
 /// What IMDS says about this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

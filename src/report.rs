@@ -20,7 +20,7 @@ pub enum Outcome {
     AlreadyHeld,
     /// The gate said no; this is the state that Auto Scaling wants.
     Skipped(String),
-    /// A better holder keeps the address.
+    /// A better holder, or one that is most likely better, keeps the address.
     Yielded(Error),
     /// It failed.
     Failed(Error),
@@ -61,6 +61,13 @@ pub struct Holder {
     pub state: Option<State>,
     /// Its launch time.
     pub launched: Option<SystemTime>,
+}
+
+impl Holder {
+    /// A holder of whom only the id is known.
+    pub fn unknown(instance: &InstanceId) -> Self {
+        Self { instance: instance.clone(), state: None, launched: None }
+    }
 }
 
 impl From<&Instance> for Holder {

@@ -5,7 +5,7 @@
 use crate::claim::Claim;
 use crate::classify::is_about_credentials;
 use crate::confirm::Wanted;
-use crate::decide::{Decision, Policy, Reach, Reassociation, candidates, decide, holders_that_matter};
+use crate::decide::{Decision, Policy, Reach, Reassociation, Waiting, candidates, decide, holders_that_matter};
 use crate::error::{Class, Error};
 use crate::gate::Gate;
 use crate::ids::{AllocationId, InstanceId};
@@ -32,10 +32,10 @@ impl Claim<'_> {
             Some(gate) => gate,
             None => Gate::read(self.imds, self.options).await?,
         };
-        let reach = gate.reach(self.start);
         if let Gate::Skip(state) = gate {
             return Ok(Outcome::Skipped(state));
         }
+        let reach = gate.reach(self.start);
         if let Some(allocation) = self.only_allocation().filter(|_| self.written.is_empty()) {
             return self.associate_unseen(allocation, reach).await;
         }
@@ -48,11 +48,14 @@ impl Claim<'_> {
         };
         let policy = Policy { takeover: self.options.takeover, reach };
         let holders = self.holders(&addresses, policy).await?;
+        let is_member = holders.iter().any(|instance| instance.id == self.me.instance && instance.in_group);
+        let gate = if is_member { gate.of_member() } else { gate };
+        let policy = Policy { reach: gate.reach(self.start), ..policy };
         let decision = decide(&self.me, &addresses, &holders, policy);
         tracing::info!(
             addresses = addresses.len(),
             holders = holders.len(),
-            ?reach,
+            ?gate,
             decision = decision.as_str(),
             "looked"
         );
@@ -67,8 +70,7 @@ impl Claim<'_> {
             }
             Decision::Associate(address, reassociation) => {
                 self.facts.about(address);
-                self.facts.previous_holder =
-                    address.holder().map(|id| Holder { instance: id.clone(), state: None, launched: None });
+                self.facts.previous_holder = address.holder().map(Holder::unknown);
                 self.associate(&Wanted::seen(address), &addresses, reassociation).await
             }
             Decision::TakeOver { address, association, holder } => {
@@ -81,7 +83,13 @@ impl Claim<'_> {
                 self.facts.previous_holder = Some(holder.into());
                 Err(reasons::yielded(address, holder))
             }
-            Decision::Wait(waiting) => Err(reasons::waiting(waiting, reach)),
+            Decision::Wait(waiting) => {
+                if let Waiting::UnknownHolder(address) = waiting {
+                    self.facts.about(address);
+                    self.facts.previous_holder = address.holder().map(Holder::unknown);
+                }
+                Err(reasons::waiting(waiting, policy.reach))
+            }
             Decision::NoMatch => Err(reasons::no_match(&self.me, &addresses, &filters, &self.region)),
         }
     }

@@ -62,6 +62,8 @@ pub struct Instance {
     pub launched: SystemTime,
     /// Whether EC2 reports its system status as impaired.
     pub impaired: bool,
+    /// Whether its tags say that an Auto Scaling group made it.
+    pub in_group: bool,
 }
 
 /// The state of an instance, in EC2's words.

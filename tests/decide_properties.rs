@@ -43,7 +43,7 @@ fn instances() -> impl Strategy<Value = Vec<Instance>> {
         (prop::option::weighted(0.85, state()), 0_u64..4, prop::bool::weighted(0.2)).prop_map(
             move |(state, at, impaired)| {
                 let launched = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-                state.map(|state| Instance { id: instance_id(n), state, launched, impaired })
+                state.map(|state| Instance { id: instance_id(n), state, launched, impaired, in_group: false })
             },
         )
     };

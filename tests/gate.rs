@@ -139,6 +139,16 @@ fn while_the_group_has_not_said_a_held_address_is_left_where_it_is() {
 }
 
 #[test]
+fn where_the_metadata_shows_no_tags_ec2_tells_that_a_group_made_the_instance() {
+    let (cloud, address, _) = one_of_each();
+    let older = held_since(&cloud, &address, 2 * OLD);
+    let instance = cloud.launch(Launch { tags_in_metadata: false, ..undecided() });
+    claim(&cloud, &instance, HASTY, &["--tag=asg=test"]).expect(75, "failed");
+    assert_no_writes(&cloud);
+    assert_eq!(holder(&cloud, &address), Some(older));
+}
+
+#[test]
 fn a_held_address_is_taken_once_the_group_has_said_so() {
     let (cloud, address, _) = one_of_each();
     held_since(&cloud, &address, 2 * OLD);

@@ -154,8 +154,11 @@ fn a_holder_that_ec2_does_not_know_yet_is_not_gone_and_keeps_the_address() {
     let (cloud, address, newest, instance) = held(NEWER);
     cloud.set_new_instance_hidden_for(Duration::from_secs(60 * 60));
     let run = claim(&cloud, &instance, HASTY, &["--tag=asg"]);
-    assert_eq!((run.exit, run.error("code").as_str()), (69, "UnknownHolder"), "{run:#?}");
+    let result = run.expect(69, "yielded");
+    assert_eq!(run.error("code"), "UnknownHolder");
     assert!(run.error("message").contains(&newest), "{}", run.error("message"));
+    assert_eq!(result["previous_holder"]["instance_id"], newest.as_str());
+    assert!(result["previous_holder"]["state"].is_null(), "{result}");
     assert!(cloud.requests("DescribeInstances").len() > 1, "it waits until EC2 knows");
     assert_no_writes(&cloud);
     assert_eq!(holder(&cloud, &address), Some(newest));
