@@ -235,19 +235,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_transient_error_in_between_does_not_reopen_a_window_but_any_other_does() {
-        for (between, total) in [(Class::Transient, 30), (Class::Throttled, 30), (Class::LostRace, 50)] {
+        for (between, reopens) in [(Class::Transient, false), (Class::Throttled, false), (Class::LostRace, true)] {
             let mut retry = retry(Duration::from_secs(300));
-            let start = Instant::now();
+            let (start, mut interrupted) = (Instant::now(), None);
             let outcome = retry
                 .run::<()>(async || {
-                    let class = if (20..21).contains(&start.elapsed().as_secs()) { between } else { Class::NotVisible };
-                    sleep(Duration::from_millis(100)).await;
+                    let class = if interrupted.is_none() && start.elapsed() >= Duration::from_secs(20) {
+                        interrupted = Some(start.elapsed());
+                        between
+                    } else {
+                        Class::NotVisible
+                    };
                     Err(Error::new(class, "Code", "it failed"))
                 })
                 .await;
-            assert!(outcome.is_err());
-            let took = start.elapsed().as_secs();
-            assert!((total..total + 3).contains(&took), "{between:?}: {took} s");
+            assert_eq!(outcome.map_err(|error| error.class), Err(Class::NotVisible));
+            let (took, interrupted) = (start.elapsed(), interrupted.expect("the window is longer than 20 s"));
+            let window = Duration::from_secs(30);
+            if reopens {
+                assert!(took > interrupted + window, "{between:?}: {took:?}");
+            } else {
+                assert_eq!(took, window, "{between:?}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::fence::{Succession, succession};
 use crate::harness::*;
 
-const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=20s", "--attempt-timeout=2s"];
+const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=40s", "--attempt-timeout=5s"];
 const LOOK: &str = "DescribeAddresses";
 const WRITE: &str = "AssociateAddress";
 

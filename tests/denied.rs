@@ -7,7 +7,7 @@ use fakecloud::{Allocation, Calls, Cloud, Fault, Launch, Options, Service};
 use crate::fence::{Succession, succession};
 use crate::harness::*;
 
-const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=20s", "--attempt-timeout=2s"];
+const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=40s", "--attempt-timeout=5s"];
 const BRIEFLY: [&str; 3] = ["--tag=asg=test", "--timeout=3s", "--attempt-timeout=1s"];
 
 const LOOK: &str = "DescribeAddresses";

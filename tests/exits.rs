@@ -6,7 +6,7 @@ use fakecloud::{Allocation, Calls, Cloud, Fault};
 use crate::harness::*;
 
 /// Short enough for the rows that wait for the deadline.
-const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=3s", "--attempt-timeout=500ms"];
+const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=4s", "--attempt-timeout=1s"];
 
 /// The table: the code in the program, its number, and the name by which systemd shows it.
 const TABLE: [(Exit, u8, &str); 7] = [

@@ -7,7 +7,7 @@ use fakecloud::{Allocation, Calls, Cloud, Fault, Launch, Options, Request};
 use crate::harness::*;
 
 /// Enough for every takeover that succeeds, with three attempts to spare.
-const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=20s", "--attempt-timeout=1s"];
+const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=40s", "--attempt-timeout=5s"];
 /// For claims that never succeed: as short as a takeover may be.
 const BRIEFLY: [&str; 3] = ["--tag=asg=test", "--timeout=3s", "--attempt-timeout=500ms"];
 
@@ -290,8 +290,9 @@ fn a_disassociation_whose_answer_is_lost_is_repeated_only_if_it_was_not_done() {
     each(all, |((row, fault, times), stale_association_not_found)| {
         let options = Options { stale_association_not_found, ..Options::default() };
         let Succession { cloud, address, me, judged, .. } = succession(options);
+        let options = ["--tag=asg=test", "--timeout=40s", patience(&fault)];
         cloud.fault("DisassociateAddress", Calls::Nth(1), fault);
-        let run = run(&cloud, &me, &CLAIM);
+        let run = run(&cloud, &me, &options);
         assert_eq!(ended(&run), (0, "claimed".to_owned()), "{row}: {run:#?}");
         assert_eq!(holder_of(&cloud, &address), Some(me), "{row}");
         let ended = disassociations(&cloud);
@@ -324,8 +325,9 @@ fn after_the_disassociation_the_association_is_retried_before_anything_else() {
     ];
     each(rows, |(row, fault)| {
         let Succession { cloud, address, me, .. } = succession(Options::default());
+        let options = ["--tag=asg=test", "--timeout=40s", patience(&fault)];
         cloud.fault("AssociateAddress", Calls::Range(2..=3), fault);
-        let run = run(&cloud, &me, &CLAIM);
+        let run = run(&cloud, &me, &options);
         assert_eq!(ended(&run), (0, "claimed".to_owned()), "{row}: {run:#?}");
         assert_eq!(holder_of(&cloud, &address), Some(me), "{row}");
         assert_eq!(sent(&cloud), [&WHOLE[..5], &["AssociateAddress"; 2], &WHOLE[5..]].concat(), "{row}");
@@ -343,8 +345,9 @@ fn an_association_in_the_fence_whose_answer_is_lost_is_the_end_of_it() {
     ];
     each(rows, |(row, fault)| {
         let Succession { cloud, address, holder, me, .. } = succession(Options::default());
+        let options = ["--tag=asg=test", "--timeout=40s", patience(&fault)];
         cloud.fault("AssociateAddress", FIRST_ASSOCIATION, fault);
-        let run = run(&cloud, &me, &CLAIM);
+        let run = run(&cloud, &me, &options);
         assert_eq!(ended(&run), (0, "claimed".to_owned()), "{row}: {run:#?}");
         assert_eq!(run.json()["previous_holder"]["instance_id"], holder.as_str(), "{row}");
         assert_eq!(holder_of(&cloud, &address), Some(me.clone()), "{row}");

@@ -5,6 +5,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fakecloud::{Allocation, Cloud, Fault, Launch, Options, Request, Service, tags};
@@ -152,11 +153,30 @@ pub fn answer(status: u16, code: &str, message: &str) -> Fault {
     Fault::Error { status, code: code.to_owned(), message: message.to_owned() }
 }
 
-/// Checks every row side by side, since most of them spend their time waiting.
+/// How many rows run at a time: enough to share the waiting, few enough to leave each its share of a small machine.
+const AT_A_TIME: usize = 6;
+
+/// Checks the rows side by side, since most of them spend their time waiting.
 pub fn each<T: Send>(rows: impl IntoIterator<Item = T>, check: impl Fn(T) + Sync) {
+    let queue = Mutex::new(rows.into_iter().collect::<Vec<_>>().into_iter());
+    let next = || queue.lock().expect("no row panics with the lock").next();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = rows.into_iter().map(|row| scope.spawn(|| check(row))).collect();
+        let work = || {
+            while let Some(row) = next() {
+                check(row);
+            }
+        };
+        let threads: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
         let failed = threads.into_iter().filter_map(|thread| thread.join().err()).count();
         assert_eq!(failed, 0, "rows failed, each with its name above");
     });
+}
+
+/// A short attempt timeout where a call is left without an answer, a long one wherever a busy machine
+/// must not be taken for a hung peer. The short one ends before a write counts as unanswered.
+pub fn patience(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Hang | Fault::CommitThenHang => "--attempt-timeout=1s",
+        _ => "--attempt-timeout=5s",
+    }
 }

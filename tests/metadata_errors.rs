@@ -6,7 +6,7 @@ use fakecloud::{Calls, Fault, Service};
 
 use crate::harness::*;
 
-const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=20s", "--attempt-timeout=2s"];
+const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=40s", "--attempt-timeout=5s"];
 const BRIEFLY: [&str; 3] = ["--tag=asg=test", "--timeout=3s", "--attempt-timeout=1s"];
 const TOKEN: &str = "PUT /latest/api/token";
 const DOCUMENT: &str = "GET /latest/dynamic/instance-identity/document";
