@@ -44,7 +44,8 @@ impl Claim<'_> {
             return Err(reasons::too_late(address, self.deadline.remaining(), needed));
         }
         let stop = self.stop;
-        let hold = stop.hold();
+        // A signal waits for the proof as well, so that the run ends with a result that is true.
+        let _hold = stop.hold();
         tracing::info!(address = %address.allocation, %association.id, holder = %holder.id,
             state = holder.state.as_str(), "taking over");
         let mut ended = self.end(&association.id).await?;
@@ -67,7 +68,6 @@ impl Claim<'_> {
                 written => written.map(Ok),
             })
             .await;
-        drop(hold);
         match written {
             Ok(Ok(written)) => self.confirm(&wanted, written).await,
             Ok(Err(lost)) => Err(self.learn(lost, &address.allocation, addresses).await),
