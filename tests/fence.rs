@@ -5,6 +5,7 @@ use std::time::Duration;
 use fakecloud::{Allocation, Calls, Cloud, Fault, Launch, Options, Request};
 
 use crate::harness::*;
+use crate::requests::FENCE;
 
 /// Enough for every takeover that succeeds, with three attempts to spare.
 const CLAIM: [&str; 3] = ["--tag=asg=test", "--timeout=40s", "--attempt-timeout=5s"];
@@ -36,17 +37,6 @@ pub fn succession(options: Options) -> Succession {
     Succession { cloud, address, holder, me, judged }
 }
 
-/// The takeover as it is sent when nothing goes wrong.
-const WHOLE: [&str; 7] = [
-    "DescribeAddresses",
-    "DescribeInstances",
-    "DescribeAddresses",
-    "AssociateAddress (DryRun)",
-    "DisassociateAddress",
-    "AssociateAddress",
-    "DescribeAddresses",
-];
-
 fn request(cloud: &Cloud, action: &str, n: usize) -> Request {
     cloud.requests(action).get(n).unwrap_or_else(|| panic!("no {action} number {n}: {:?}", sent(cloud))).clone()
 }
@@ -64,7 +54,7 @@ fn a_takeover_is_seven_calls_and_a_last_look_at_the_gate() {
     let Succession { cloud, address, holder, me, judged } = succession(Options::default());
     let run = run(&cloud, &me, &CLAIM);
     let json = run.expect(0, "claimed");
-    assert_eq!(sent(&cloud), WHOLE);
+    assert_eq!(sent(&cloud), FENCE);
     assert_eq!(holder_of(&cloud, &address), Some(me.clone()));
     assert_eq!(json["previous_holder"]["instance_id"], holder.as_str());
     assert_eq!(json["previous_holder"]["state"], "running");
@@ -156,7 +146,7 @@ fn an_address_that_became_free_in_between_ends_here_whatever_ec2_says_of_the_sta
         wait_until("the trial is sent", || !cloud.requests("AssociateAddress").is_empty());
         cloud.disassociate(&address.allocation_id);
         finish(child).expect(0, "claimed");
-        assert_eq!(sent(&cloud), WHOLE, "stale ids not found: {stale_association_not_found}");
+        assert_eq!(sent(&cloud), FENCE, "stale ids not found: {stale_association_not_found}");
         assert_eq!(holder_of(&cloud, &address), Some(me));
     }
 }
@@ -262,7 +252,7 @@ fn on_a_young_instance_a_denial_after_the_disassociation_is_waited_out() {
     let denied = answer(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
     cloud.fault("AssociateAddress", Calls::Range(2..=3), denied);
     run(&cloud, &me, &CLAIM).expect(0, "claimed");
-    assert_eq!(sent(&cloud), [&WHOLE[..5], &["AssociateAddress"; 2], &WHOLE[5..]].concat());
+    assert_eq!(sent(&cloud), [&FENCE[..5], &["AssociateAddress"; 2], &FENCE[5..]].concat());
     assert_eq!(holder_of(&cloud, &address), Some(me));
 }
 
@@ -308,8 +298,8 @@ fn a_throttled_disassociation_is_repeated_after_another_look() {
     cloud.fault("DisassociateAddress", Calls::Nth(1), answer(503, "RequestLimitExceeded", "Request limit exceeded."));
     run(&cloud, &me, &CLAIM).expect(0, "claimed");
     assert_eq!(holder_of(&cloud, &address), Some(me));
-    let throttled = &WHOLE[..5];
-    assert_eq!(sent(&cloud), [throttled, &WHOLE].concat());
+    let throttled = &FENCE[..5];
+    assert_eq!(sent(&cloud), [throttled, FENCE].concat());
 }
 
 #[test]
@@ -330,7 +320,7 @@ fn after_the_disassociation_the_association_is_retried_before_anything_else() {
         let run = run(&cloud, &me, &options);
         assert_eq!(ended(&run), (0, "claimed".to_owned()), "{row}: {run:#?}");
         assert_eq!(holder_of(&cloud, &address), Some(me), "{row}");
-        assert_eq!(sent(&cloud), [&WHOLE[..5], &["AssociateAddress"; 2], &WHOLE[5..]].concat(), "{row}");
+        assert_eq!(sent(&cloud), [&FENCE[..5], &["AssociateAddress"; 2], &FENCE[5..]].concat(), "{row}");
     });
 }
 
