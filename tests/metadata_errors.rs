@@ -163,3 +163,14 @@ fn garbage_from_the_metadata_service_is_never_acted_on() {
         assert_eq!(sent(&cloud).len(), 0, "{row}");
     });
 }
+
+#[test]
+fn reads_that_take_long_do_not_add_up_beyond_the_deadline() {
+    let (cloud, _, me) = one_of_each();
+    // Each read is within its own limit of a second; the items of an interface are read after the list of all.
+    cloud.fault("GET /latest/meta-data/network/", Calls::All, Fault::Delay(Duration::from_millis(900)));
+    let run = run(&cloud, &me, &["--tag=asg=test", "--timeout=200ms"]);
+    assert_eq!(run.exit, 75, "{run:#?}");
+    assert!(run.took < Duration::from_millis(1_500), "{:?}", run.took);
+    assert_eq!(sent(&cloud).len(), 0, "{:?}", sent(&cloud));
+}
