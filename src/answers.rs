@@ -56,10 +56,12 @@ pub(crate) fn instance(answer: &types::Instance) -> Result<Instance, Error> {
         _ => State::Other,
     };
     let launched = answer.launch_time().and_then(|time| SystemTime::try_from(*time).ok());
+    // Nothing was launched before the epoch, and no later formatting has to cope with it.
+    let launched = launched.filter(|time| *time >= SystemTime::UNIX_EPOCH);
     Ok(Instance {
         id: required("instanceId", answer.instance_id())?,
         state,
-        launched: launched.ok_or_else(|| nonsense("launchTime", "absent"))?,
+        launched: launched.ok_or_else(|| nonsense("launchTime", "absent or before 1970"))?,
         impaired: false,
         in_group: answer.tags().iter().any(|tag| tag.key() == Some(GROUP_TAG)),
     })

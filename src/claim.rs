@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::cli::Options;
-use crate::cloud::{Cloud, Filter, Target};
+use crate::cloud::{Cloud, Filter, Target, check_endpoints};
 use crate::credentials::InstanceProfile;
 use crate::decide::Me;
 use crate::error::{Class, Error};
@@ -17,9 +17,10 @@ use crate::explain::explain;
 use crate::gate::Gate;
 use crate::ids::AllocationId;
 use crate::imds::{Identity, Imds, Interface};
+use crate::reasons;
 use crate::report::{Facts, Outcome, Report};
 use crate::retry::{Backoff, Deadline, Retry};
-use crate::stop::Stop;
+use crate::stop::{Hold, Stop};
 use crate::target::choose;
 
 /// A role that was made with its instance takes seconds until all of EC2 knows it.
@@ -44,6 +45,10 @@ pub async fn claim(options: &Options, stop: &Stop) -> Report {
         Err(error) if matches!(error.class, Class::Yielded | Class::UnknownHolder) => Outcome::Yielded(error),
         Err(error) => Outcome::Failed(error),
     };
+    let outcome = match facts.stranded.take() {
+        Some(stranded) => reasons::stranded(outcome, &stranded, facts.region.as_deref()),
+        None => outcome,
+    };
     Report { outcome, facts, attempts: retry.attempts(), elapsed: start.elapsed() }
 }
 
@@ -51,6 +56,8 @@ pub async fn claim(options: &Options, stop: &Stop) -> Report {
 pub(crate) struct Claim<'a> {
     pub(crate) options: &'a Options,
     pub(crate) stop: &'a Stop,
+    /// Holds a signal up while an address may be on nobody.
+    pub(crate) hold: Option<Hold<'a>>,
     pub(crate) facts: &'a mut Facts,
     pub(crate) imds: &'a Imds,
     pub(crate) cloud: Cloud,
@@ -75,7 +82,7 @@ pub(crate) struct Claim<'a> {
 
 impl Claim<'_> {
     async fn run(options: &Options, stop: &Stop, retry: &mut Retry, facts: &mut Facts) -> Result<Outcome, Error> {
-        let start = Instant::now();
+        check_endpoints()?;
         let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
         let (identity, gate, interface, private_ip) = retry
@@ -88,6 +95,8 @@ impl Claim<'_> {
                 Ok((identity, gate, interface, private_ip))
             })
             .await?;
+        // Before IMDS answers, nobody can have said anything about this instance.
+        let start = Instant::now();
         facts.instance = Some(identity.instance.clone());
         facts.interface = Some(interface.id.clone());
         facts.private_ip = Some(private_ip);
@@ -117,6 +126,7 @@ impl Claim<'_> {
             imds: &imds,
             options,
             stop,
+            hold: None,
             facts,
             denied_window,
             interface,
@@ -125,6 +135,8 @@ impl Claim<'_> {
         };
         let mut finished = retry.run(async || claim.round().await).await;
         if let Err(error) = &mut finished {
+            // A signal must not put another end in the place of this one.
+            let _hold = stop.hold();
             explain(error, &claim.cloud.until(Deadline::after(EXPLAIN_TIMEOUT))).await;
         }
         finished

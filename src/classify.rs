@@ -40,8 +40,8 @@ pub fn classify(code: &str, message: &str, status: u16) -> Class {
         | "UnrecognizedClientException" => Class::Denied,
         _ if code.starts_with("AccessDenied") => Class::Denied,
         _ if status >= 500 => Class::Transient,
-        _ if meaning(code).is_some() => Class::Fatal,
-        _ => Class::Nonsense,
+        "" => Class::Nonsense,
+        _ => Class::Fatal,
     }
 }
 
@@ -123,7 +123,8 @@ pub fn remedy(class: Class, code: &str) -> &'static str {
         (Class::WrongTargetMode, _) => "choose the interface with --device-index or --private-ip",
         (Class::MetadataOff, _) => "turn on the instance metadata service (HttpEndpoint=enabled)",
         (Class::Usage, _) => "see eip-claim --help",
-        (Class::Fatal, code) => meaning(code).unwrap_or("see the message"),
+        (Class::Fatal, code) => meaning(code)
+            .unwrap_or("EC2 refuses it for a reason unknown to this program: see the message and EC2's error codes"),
     }
 }
 
@@ -196,7 +197,7 @@ mod tests {
             ("InvalidInstanceID", "The terminated instance 'i-1' is not in a valid state", 400, Fatal),
             ("IncorrectInstanceState", "The instance is stopped", 400, Fatal),
             ("", "<html>", 404, Nonsense),
-            ("Teapot", "", 418, Nonsense),
+            ("Teapot", "", 418, Fatal),
         ];
         for (code, message, status, class) in rows {
             assert_eq!(classify(code, message, *status), *class, "{code} {message}");

@@ -186,6 +186,8 @@ impl Cloud {
         let request = self.associate_request(address, target, Reassociation::Refuse).dry_run(true);
         match self.attempts.call("AssociateAddress (DryRun)", request.send()).await {
             Err(error) if error.code == "DryRunOperation" => Ok(()),
+            // Permission is judged first; that somebody has the address yet is why there is a trial.
+            Err(error) if error.class == Class::LostRace => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Err(Error::new(Class::Nonsense, "DryRunIgnored", "EC2 did not answer a DryRun as one")),
         }
@@ -226,6 +228,19 @@ impl Cloud {
             Target::Interface(id, ip) => request.network_interface_id(id.as_str()).private_ip_address(ip.to_string()),
         }
     }
+}
+
+/// Checks the endpoints that the environment names, before anything is called.
+///
+/// # Errors
+/// One of them is not a URL; the SDK itself would say so at the first call only, and not which.
+pub fn check_endpoints() -> Result<(), Error> {
+    for name in ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
+        if let Some(url) = set(name).filter(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            return Err(Error::new(Class::Usage, "InvalidEnvironment", format!("{name} is not a URL: `{url}`")));
+        }
+    }
+    Ok(())
 }
 
 fn to_sdk(filter: &Filter) -> aws_sdk_ec2::types::Filter {

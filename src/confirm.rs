@@ -122,7 +122,10 @@ impl Claim<'_> {
             Ok(Seen::HereByImds(public_ip)) => self.proven_by_imds(public_ip),
             Ok(Seen::Elsewhere(error)) => return Err(error),
             Err(error) if error.code == UNCHANGED && !self.deadline.remaining().is_zero() => {
-                self.proven_by_imds(self.public_ips_before.as_ref().and_then(|ips| ips.first().copied()));
+                self.proven_by_imds(match self.public_ips_before.as_deref() {
+                    Some([only]) => Some(*only),
+                    _ => None,
+                });
             }
             Err(error) => return Err(error),
         }

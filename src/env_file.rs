@@ -1,4 +1,4 @@
-//! The configuration file: `KEY=VALUE` lines, as systemd's `EnvironmentFile=` reads them.
+//! The configuration file: `KEY=VALUE` lines, which systemd's `EnvironmentFile=` reads as well.
 //!
 //! Lines that are empty or begin with `#` or `;` are comments; a value may stand in quotes;
 //! of two lines with one key the last one counts; keys that do not begin with the prefix are others' business.
@@ -49,6 +49,9 @@ impl EnvFile {
             let Some((key, value)) = line.split_once('=') else {
                 return Err(format!("{name}, line {number}: not of the form KEY=VALUE"));
             };
+            if key.trim().contains(char::is_whitespace) {
+                return Err(format!("{name}, line {number}: `{}` is not a key", key.trim()));
+            }
             entries.push((key.trim().to_owned(), unquote(value.trim()).to_owned()));
         }
         Ok(Self { name: name.to_owned(), entries })
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_quotes_and_repetitions_are_as_in_systemd() {
+    fn comments_quotes_and_repetitions_are_read_as_systemd_does() {
         let text = "# a comment\n; another\n\nA=1\nB = \"two words\"\nC='it'\nA=2\nD=x=y\nE=\n";
         let file = EnvFile::parse("f", text).expect("all lines are entries");
         let value = |key| file.value(key);
@@ -89,6 +92,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_entry_is_named() {
+        let error = EnvFile::parse("/etc/f", "export A=1\n").expect_err("it would not be found under A");
+        assert_eq!(error, "/etc/f, line 1: `export A` is not a key");
         let error = EnvFile::parse("/etc/f", "A=1\nexport\n").expect_err("line 2");
         assert_eq!(error, "/etc/f, line 2: not of the form KEY=VALUE");
     }

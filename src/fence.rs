@@ -4,13 +4,18 @@
 //! with `AllowReassociation=false`. If somebody moved the address in between, the first write finds nothing
 //! and EC2 refuses the second: EC2 itself is the arbiter, and there is no lock to lose.
 //! Between the two writes the address is on nobody. Whatever can be known to go wrong with the second one
-//! is therefore found before the first, and from there on nothing but the deadline stops the second.
+//! is therefore found before the first. From there on the second is retried before all else, and a run that ends
+//! without it says so, whatever else it has to say.
+
+use std::net::Ipv4Addr;
 
 use crate::claim::Claim;
+use crate::classify::is_about_credentials;
+use crate::cloud::Target;
 use crate::confirm::Wanted;
 use crate::decide::{Reach, Reassociation};
 use crate::error::{Class, Error};
-use crate::ids::AssociationId;
+use crate::ids::{AllocationId, AssociationId, InstanceId};
 use crate::reasons;
 use crate::report::Outcome;
 use crate::retry::{Backoff, Retry};
@@ -23,7 +28,8 @@ impl Claim<'_> {
     /// Takes `address` from `holder`, of whom a look has shown `association`; `addresses` is all that the look showed.
     ///
     /// # Errors
-    /// The takeover was not begun, or somebody else was quicker, or the address is left on nobody: the error says which.
+    /// The takeover was not begun, or somebody else was quicker, or the address may be on nobody:
+    /// then `facts.stranded` says so, and the report with it.
     pub(crate) async fn take_over(
         &mut self,
         address: &Address,
@@ -43,37 +49,53 @@ impl Claim<'_> {
         if self.deadline.remaining() < needed {
             return Err(reasons::too_late(address, self.deadline.remaining(), needed));
         }
+        // From here on a signal waits: for the association, and for the proof, so that the result is true.
         let stop = self.stop;
-        // A signal waits for the proof as well, so that the run ends with a result that is true.
-        let _hold = stop.hold();
+        self.hold = Some(stop.hold());
         tracing::info!(address = %address.allocation, %association.id, holder = %holder.id,
             state = holder.state.as_str(), "taking over");
-        let mut ended = self.end(&association.id).await?;
+        let outcome = self.cut_and_associate(address, association, holder, addresses).await;
+        if self.facts.stranded.is_none() {
+            self.hold = None;
+        }
+        outcome
+    }
+
+    async fn cut_and_associate(
+        &mut self,
+        address: &Address,
+        association: &Association,
+        holder: &Instance,
+        addresses: &[Address],
+    ) -> Result<Outcome, Error> {
+        self.end(address, association, holder).await?;
         let wanted = Wanted::seen(address);
         let mut retry = Retry::new(self.deadline, Backoff::default());
         retry.allow_denied_for(self.denied_window);
+        let mut refreshed = false;
         let written = retry
             .run(async || match self.write(&wanted, Reassociation::Refuse).await {
                 Err(error) if error.class == Class::LostRace && error.message.contains(association.id.as_str()) => {
-                    // Our own ending of it is not done, or not visible yet.
-                    if ended == Ended::Unanswered {
-                        ended = self.end(&association.id).await?;
-                    }
+                    // Our ending of the association that was judged is not done, or not visible yet.
+                    self.end(address, association, holder).await?;
                     Err(Error { class: Class::NotYet, ..error })
                 }
+                Err(error) if error.class == Class::LostRace => Ok(Err(error)),
                 Err(error) if error.class == Class::WrongTargetMode => {
                     Err(self.learn(error, &address.allocation, addresses).await)
                 }
-                Err(error) if error.class == Class::LostRace => Ok(Err(error)),
+                Err(error) if error.class == Class::Denied && is_about_credentials(&error.code) && !refreshed => {
+                    refreshed = true;
+                    Err(Error { class: Class::NotYet, ..error })
+                }
                 written => written.map(Ok),
             })
-            .await;
+            .await?;
+        // Somebody has it now: this instance, or whoever was quicker.
+        self.facts.stranded = None;
         match written {
-            Ok(Ok(written)) => self.confirm(&wanted, written).await,
-            Ok(Err(lost)) => Err(self.learn(lost, &address.allocation, addresses).await),
-            // EC2's last word was that the association which was judged still stands: nothing was taken.
-            Err(error) if ended == Ended::Unanswered && error.message.contains(association.id.as_str()) => Err(error),
-            Err(error) => Err(reasons::left_unassociated(error, address, holder, &self.target, &self.region)),
+            Ok(written) => self.confirm(&wanted, written).await,
+            Err(lost) => Err(self.learn(lost, &address.allocation, addresses).await),
         }
     }
 
@@ -86,21 +108,56 @@ impl Claim<'_> {
         self.cloud.may_associate(&address.allocation, &self.target).await
     }
 
-    /// Ends the association `id`, if it is still there.
-    async fn end(&self, id: &AssociationId) -> Result<Ended, Error> {
-        match self.cloud.disassociate(id).await {
-            Ok(()) => Ok(Ended::Yes),
-            Err(error) if error.class == Class::LostRace => Ok(Ended::Yes),
-            Err(error) if error.class == Class::Transient => Ok(Ended::Unanswered),
-            Err(error) => Err(error),
+    /// Ends `association`, if it is still there. From here on `address` may be on nobody.
+    async fn end(&mut self, address: &Address, association: &Association, holder: &Instance) -> Result<(), Error> {
+        let stranded = |acknowledged| {
+            Some(Stranded {
+                public_ip: address.public_ip,
+                allocation: address.allocation.clone(),
+                association: association.id.clone(),
+                holder: holder.id.clone(),
+                target: self.target.clone(),
+                acknowledged,
+            })
+        };
+        self.facts.stranded = stranded(false);
+        match self.cloud.disassociate(&association.id).await {
+            Err(error) if error.class == Class::Transient => Ok(()),
+            Err(error) if error.class != Class::LostRace => {
+                self.facts.stranded = None;
+                Err(error)
+            }
+            Ok(()) | Err(_) => {
+                self.facts.stranded = stranded(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes note of a look: an address that is seen associated anew is not stranded.
+    pub(crate) fn note_rescued(&mut self, addresses: &[Address]) {
+        let is_rescued = |stranded: &Stranded| {
+            addresses.iter().any(|address| {
+                let now = address.association.as_ref().map(|association| &association.id);
+                address.allocation == stranded.allocation && now.is_some_and(|id| *id != stranded.association)
+            })
+        };
+        if self.facts.stranded.as_ref().is_some_and(is_rescued) {
+            self.facts.stranded = None;
+            self.hold = None;
         }
     }
 }
 
-/// Whether an association has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Yes,
-    /// The answer was lost: perhaps.
-    Unanswered,
+/// An address whose association this run has ended, and that has not been seen associated since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stranded {
+    pub(crate) public_ip: Ipv4Addr,
+    pub(crate) allocation: AllocationId,
+    /// The association that was ended.
+    pub(crate) association: AssociationId,
+    pub(crate) holder: InstanceId,
+    pub(crate) target: Target,
+    /// Whether EC2 has answered that the association has ended.
+    pub(crate) acknowledged: bool,
 }

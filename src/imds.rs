@@ -39,7 +39,7 @@ pub struct Interface {
     pub mac: String,
     /// Its place on the instance; 0 is the primary interface.
     pub device: u32,
-    /// Its private addresses, the primary first.
+    /// Its private addresses, the primary first; none on an interface for IPv6 only.
     pub private_ips: Vec<Ipv4Addr>,
 }
 
@@ -134,9 +134,12 @@ impl Imds {
             let (id, device, private_ips) = tokio::try_join!(
                 self.metadata.required(&id, parse),
                 self.metadata.required(&device, parse),
-                self.metadata.required(&private_ips, parse_lines),
+                self.metadata.optional(&private_ips, parse_lines),
             )?;
-            interfaces.insert((device, mac.to_owned()), Interface { id, mac: mac.to_owned(), device, private_ips });
+            interfaces.insert(
+                (device, mac.to_owned()),
+                Interface { id, mac: mac.to_owned(), device, private_ips: private_ips.unwrap_or_default() },
+            );
         }
         if interfaces.is_empty() {
             return Err(nonsense(macs, "no interface"));

@@ -1,7 +1,7 @@
 //! Where an option comes from: the command line, else the environment, else the configuration file.
 //!
 //! `--some-name` is `EIP_CLAIM_SOME_NAME` in the environment and in the file, with the same values.
-//! An option that repeats takes several there, one per line or separated by commas.
+//! An option that repeats takes several there, separated by commas or, in the environment, one per line.
 
 use std::env;
 use std::ffi::OsString;

@@ -1,6 +1,5 @@
 //! Parse, run, print, exit.
 
-use std::env;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,11 +7,12 @@ use std::process::ExitCode;
 use eip_claim::claim::claim;
 use eip_claim::cli::{Options, Output};
 use eip_claim::error::Exit;
-use eip_claim::report::Report;
+use eip_claim::report::{Report, runtime_directory};
 use eip_claim::stop::Stop;
 use eip_claim::{layers, log};
 
 fn main() -> ExitCode {
+    let directory = runtime_directory();
     let options = match Options::from_process() {
         Ok(options) => options,
         Err(error) => {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     layers::warn_of_strangers();
     match run(&options) {
         Ok(report) => {
-            print(&report, options.output);
+            print(&report, options.output, directory.as_deref());
             ExitCode::from(report.exit() as u8)
         }
         Err(error) => {
@@ -42,7 +42,7 @@ async fn run(options: &Options) -> std::io::Result<Report> {
     Ok(claim(options, &stop).await)
 }
 
-fn print(report: &Report, output: Output) {
+fn print(report: &Report, output: Output, directory: Option<&Path>) {
     report.log();
     let result = match output {
         Output::Text => report.text(),
@@ -50,9 +50,9 @@ fn print(report: &Report, output: Output) {
     };
     // Standard output being closed is no reason to fail.
     let _ = writeln!(std::io::stdout(), "{result}");
-    if let Some(directory) = env::var_os("RUNTIME_DIRECTORY")
-        && let Err(error) = report.save(Path::new(&directory))
+    if let Some(directory) = directory
+        && let Err(error) = report.save(directory)
     {
-        tracing::warn!("cannot write result.json to {}: {error}", Path::new(&directory).display());
+        tracing::warn!("cannot write result.json to {}: {error}", directory.display());
     }
 }

@@ -114,9 +114,10 @@ fn client() -> Result<Client, Error> {
         .read_timeout(ATTEMPT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(ATTEMPT_TIMEOUT);
-    let endpoint = match (env::var(name), env::var(mode_name)) {
-        (Ok(url), _) => url,
-        (_, Ok(mode)) => match EndpointMode::from_str(&mode).map_err(|_| usage(mode_name, &mode))? {
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let endpoint = match (set(name), set(mode_name)) {
+        (Some(url), _) => url,
+        (_, Some(mode)) => match EndpointMode::from_str(&mode).map_err(|_| usage(mode_name, &mode))? {
             EndpointMode::IpV6 => "http://[fd00:ec2::254]".to_owned(),
             _ => "http://169.254.169.254".to_owned(),
         },

@@ -9,9 +9,10 @@ use crate::cli::Options;
 use crate::cloud::{Filter, Target};
 use crate::decide::{Me, Reach, Waiting};
 use crate::error::{Class, Error};
+use crate::fence::Stranded;
 use crate::ids::InstanceId;
 use crate::imds::Identity;
-use crate::report::rfc3339;
+use crate::report::{Outcome, rfc3339};
 use crate::world::{Address, Instance};
 
 /// A better holder has the only address.
@@ -25,7 +26,7 @@ pub(crate) fn yielded(address: &Address, holder: &Instance) -> Error {
     )
     .advise(format!(
         "nothing, if {id} is meant to have it; to move it here on purpose: \
-         eip-claim --takeover=always --allocation-id={allocation} (the next claim of {id}, at its reboot or by its timer, takes it back)"
+         eip-claim --takeover=always --allocation-id={allocation} (the next claim of {id}, at its reboot at the latest, takes it back)"
     ))
 }
 
@@ -34,12 +35,18 @@ pub(crate) fn waiting(waiting: Waiting<'_>, reach: Reach) -> Error {
     let holder = |address: &Address| address.holder().map_or("somebody".to_owned(), InstanceId::to_string);
     match waiting {
         Waiting::Held(address) => {
-            let why = match reach {
-                Reach::Held => "who may keep it",
-                Reach::FreeOnly => "and Auto Scaling does not say that this instance is in service",
+            let (why, advice) = match reach {
+                Reach::Held => (
+                    "who may keep it",
+                    "release an address or allocate one more; a pool needs as many as there are instances while some are replaced",
+                ),
+                Reach::FreeOnly => (
+                    "and Auto Scaling does not say that this instance is in service",
+                    "put the instance into service, or turn that condition off with --ignore-lifecycle",
+                ),
             };
             let message = format!("no address is free: {} is held by {}, {why}", address.public_ip, holder(address));
-            Error::new(Class::Waiting, "NoFreeAddress", message)
+            Error::new(Class::Waiting, "NoFreeAddress", message).advise(advice)
         }
         Waiting::UnknownHolder(address) => {
             let message = format!(
@@ -75,6 +82,9 @@ pub(crate) fn no_match(me: &Me, addresses: &[Address], filters: &[Filter], regio
         )
 }
 
+/// The code of an error that names the other address.
+pub(crate) const TARGET_TAKEN: &str = "TargetTaken";
+
 /// The private address that the claim is for has another address.
 pub(crate) fn target_taken(me: &Me, other: &Address) -> Error {
     let (ip, interface) = (me.private_ip, &me.interface);
@@ -84,7 +94,7 @@ pub(crate) fn target_taken(me: &Me, other: &Address) -> Error {
         || "disassociate the other address".to_owned(),
         |a| format!("disassociate it (aws ec2 disassociate-address --association-id {}), or choose another target with --private-ip or --device-index", a.id),
     );
-    Error::new(Class::TargetTaken, "TargetTaken", message).advise(advice)
+    Error::new(Class::TargetTaken, TARGET_TAKEN, message).advise(advice)
 }
 
 /// The takeover would not be done before the deadline.
@@ -97,25 +107,33 @@ pub(crate) fn too_late(address: &Address, left: Duration, needed: Duration) -> E
     Error::new(Class::Interrupted, "TooLittleTime", message).advise("raise --timeout, or lower --attempt-timeout")
 }
 
-/// The worst that can happen: the old association has been ended, and the new one could not be made.
-pub(crate) fn left_unassociated(
-    error: Error,
-    address: &Address,
-    holder: &Instance,
-    target: &Target,
-    region: &str,
-) -> Error {
-    let (ip, allocation) = (address.public_ip, &address.allocation);
-    let target = match target {
+/// The worst end of a run: an association has been ended, and the new one has not been seen.
+pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&str>) -> Outcome {
+    let error = match outcome {
+        Outcome::Failed(error) | Outcome::Yielded(error) => error,
+        Outcome::Skipped(state) => {
+            Error::new(Class::Interrupted, "Skipped", format!("Auto Scaling wants this instance {state} now"))
+        }
+        Outcome::Claimed | Outcome::AlreadyHeld => return outcome,
+    };
+    let state = match (stranded.acknowledged, error.class) {
+        (false, _) => "was being taken from {}, and may be unassociated now",
+        (true, Class::Transient) => "was taken from {}, and is left unassociated unless the last call was carried out",
+        (true, _) => "was taken from {}, and is left unassociated",
+    };
+    let Stranded { public_ip, allocation, holder, .. } = stranded;
+    let target = match &stranded.target {
         Target::Instance(id) => format!("--instance-id {id}"),
         Target::Interface(id, private_ip) => format!("--network-interface-id {id} --private-ip-address {private_ip}"),
     };
-    let message = format!("{ip} was taken from {} and is left unassociated: {}", holder.id, error.message);
+    let region = region.unwrap_or_default();
     let repair = format!(
         "aws ec2 associate-address --region {region} --allocation-id {allocation} {target} --no-allow-reassociation"
     );
+    let state = state.replace("{}", holder.as_str());
+    let message = format!("{public_ip} {state}: {}", error.message);
     let advice = format!("repair it with: {repair}; then: {}", error.remedy());
-    Error { message, ..error }.advise(advice)
+    Outcome::Failed(Error { message, ..error }.advise(advice))
 }
 
 /// This instance has no tag of that key.

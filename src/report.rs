@@ -1,13 +1,14 @@
 //! The result: what happened, as one line for a person and as one JSON object for machines.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::{env, fs, io};
 
 use serde_json::{Value, json};
 
 use crate::error::{Error, Exit};
+use crate::fence::Stranded;
 use crate::ids::{AllocationId, AssociationId, InstanceId, InterfaceId};
 use crate::world::{Address, Instance, State};
 
@@ -50,6 +51,8 @@ pub struct Facts {
     /// From whom the address was taken over, or with whom it was left.
     pub previous_holder: Option<Holder>,
     pub verified_by: Vec<Witness>,
+    /// An address that this run may have left on nobody.
+    pub(crate) stranded: Option<Stranded>,
 }
 
 /// Who had an address; what was not looked up is absent.
@@ -79,6 +82,8 @@ impl From<&Instance> for Holder {
 impl Facts {
     /// Notes which address this is about.
     pub fn about(&mut self, address: &Address) {
+        self.association = None;
+        self.verified_by = Vec::new();
         self.public_ip = Some(address.public_ip);
         self.allocation = Some(address.allocation.clone());
     }
@@ -223,6 +228,15 @@ impl Report {
         set_readable(&draft)?;
         fs::rename(draft, path)
     }
+}
+
+/// The directory for results that systemd provides, cleared of the result of an earlier run.
+pub fn runtime_directory() -> Option<PathBuf> {
+    let directories = env::var("RUNTIME_DIRECTORY").ok()?;
+    let directory = PathBuf::from(directories.split(':').next().filter(|path| !path.is_empty())?);
+    // If there is none, or it cannot be removed, saving the new one is what will tell.
+    let _ = fs::remove_file(directory.join("result.json"));
+    Some(directory)
 }
 
 fn set_readable(path: &Path) -> io::Result<()> {

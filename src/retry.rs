@@ -79,8 +79,8 @@ pub struct Retry {
     backoff: Backoff,
     /// How long a denied call is tried again; see [`Class::patience`].
     denied_window: Duration,
-    /// Since when the errors have been of one bounded class.
-    window: Option<(Class, Instant)>,
+    /// Since when the errors have been of one bounded class, for one reason.
+    window: Option<(Class, String, Instant)>,
     attempts: u32,
     last: Option<Error>,
 }
@@ -120,6 +120,7 @@ impl Retry {
             match attempt().await {
                 Ok(value) => {
                     self.backoff.reset();
+                    self.window = None;
                     return Ok(value);
                 }
                 Err(error) => self.pause(error).await?,
@@ -139,7 +140,7 @@ impl Retry {
         let now = Instant::now();
         let give_up_at = match error.class.patience(self.denied_window) {
             Patience::None => now,
-            Patience::Window(length) => self.window_start(error.class, now) + length,
+            Patience::Window(length) => self.window_start(&error, now) + length,
             Patience::Deadline => {
                 if error.class.interrupts_windows() {
                     self.window = None;
@@ -170,11 +171,11 @@ impl Retry {
         Ok(())
     }
 
-    fn window_start(&mut self, class: Class, now: Instant) -> Instant {
-        match self.window {
-            Some((open, since)) if open == class => since,
+    fn window_start(&mut self, error: &Error, now: Instant) -> Instant {
+        match &self.window {
+            Some((class, code, since)) if *class == error.class && *code == error.code => *since,
             _ => {
-                self.window = Some((class, now));
+                self.window = Some((error.class, error.code.clone(), now));
                 now
             }
         }

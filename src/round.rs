@@ -36,7 +36,8 @@ impl Claim<'_> {
             return Ok(Outcome::Skipped(state));
         }
         let reach = gate.reach(self.start);
-        if let Some(allocation) = self.only_allocation().filter(|_| self.written.is_empty()) {
+        if let Some(allocation) = self.only_allocation().filter(|_| self.written.is_empty() && self.me.lost.is_empty())
+        {
             return self.associate_unseen(allocation, reach).await;
         }
         let filters = self.filters().await?;
@@ -46,6 +47,7 @@ impl Claim<'_> {
             }
             (answer, _) => answer?,
         };
+        self.note_rescued(&addresses);
         let policy = Policy { takeover: self.options.takeover, reach };
         let holders = self.holders(&addresses, policy).await?;
         let is_member = holders.iter().any(|instance| instance.id == self.me.instance && instance.in_group);
@@ -70,7 +72,9 @@ impl Claim<'_> {
             }
             Decision::Associate(address, reassociation) => {
                 self.facts.about(address);
-                self.facts.previous_holder = address.holder().map(Holder::unknown);
+                if self.facts.stranded.is_none() {
+                    self.facts.previous_holder = address.holder().map(Holder::unknown);
+                }
                 self.associate(&Wanted::seen(address), &addresses, reassociation).await
             }
             Decision::TakeOver { address, association, holder } => {
@@ -130,7 +134,8 @@ impl Claim<'_> {
         match Gate::read(self.imds, self.options).await? {
             Gate::Skip(state) => Ok(Some(Outcome::Skipped(state))),
             gate if reach == Reach::Held && gate.reach(self.start) == Reach::FreeOnly => {
-                Err(Error::new(Class::Waiting, "GateChanged", format!("Auto Scaling has changed its mind: {gate:?}")))
+                let message = format!("Auto Scaling does not say any more that this instance is in service ({gate:?})");
+                Err(Error::new(Class::Waiting, "GateChanged", message))
             }
             _ => Ok(None),
         }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: a request to stop, which waits while an address hangs between two instances.
+//! SIGTERM, SIGINT and SIGHUP: a request to stop, which waits while an address hangs between two instances.
 
 use std::io;
 
@@ -26,7 +26,8 @@ impl Stop {
     /// The system refuses the signal handlers.
     pub fn on_signals() -> io::Result<Self> {
         let sender = watch::Sender::new(State::default());
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        // The claim itself can cut the connection of the person who runs it by hand: that is a SIGHUP.
+        for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
             let mut signals = signal(kind)?;
             let asked = sender.clone();
             tokio::spawn(async move {

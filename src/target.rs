@@ -27,6 +27,9 @@ impl Claim<'_> {
     /// Draws the conclusions from a refused write: which address to try next, and where to.
     pub(crate) async fn learn(&mut self, mut error: Error, tried: &AllocationId, addresses: &[Address]) -> Error {
         match error.class {
+            Class::LostRace if error.message.contains(&self.me.private_ip.to_string()) => {
+                return self.who_is_on_target(error, addresses).await;
+            }
             Class::LostRace => self.me.lost.push(tried.clone()),
             Class::NotOurs => {
                 self.me.refused.push(tried.clone());
@@ -41,7 +44,9 @@ impl Claim<'_> {
                 }
                 Target::Interface(..) => error.class = Class::Fatal,
             },
-            Class::TargetTaken => return self.who_is_on_target(error, addresses).await,
+            Class::TargetTaken if error.code != reasons::TARGET_TAKEN => {
+                return self.who_is_on_target(error, addresses).await;
+            }
             _ => {}
         }
         error

@@ -380,9 +380,19 @@ fn an_instance_that_is_on_its_way_out_claims_nothing_and_says_so() {
 }
 
 #[test]
+fn a_refusal_with_an_unknown_code_ends_the_run_at_once() {
+    let (cloud, address, me) = one_of_each();
+    cloud.fault(WRITE, Calls::All, answer(418, "Teapot", "I am one"));
+    let run = run(&cloud, &me, &BRIEFLY);
+    failed("an unknown code", &run, 78, "Teapot");
+    assert_eq!(sent(&cloud), [LOOK, WRITE]);
+    assert_eq!(holder(&cloud, &address), None);
+}
+
+#[test]
 fn an_answer_that_makes_no_sense_is_a_failure_of_its_own() {
     let page = Fault::Status { code: 404, body: "<html>a captive portal</html>".into() };
-    let rows = [("a page with 404", LOOK, page), ("an unknown code", WRITE, answer(418, "Teapot", "I am one"))];
+    let rows = [("a page for a look", LOOK, page.clone()), ("a page for a write", WRITE, page)];
     each(rows, |(row, action, fault)| {
         let (cloud, address, me) = one_of_each();
         cloud.fault(action, Calls::All, fault);

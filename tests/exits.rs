@@ -69,7 +69,8 @@ fn nonsense_of_imds(cloud: &Cloud, _: &Allocation, _: &str) {
 }
 
 fn nonsense_of_ec2(cloud: &Cloud, _: &Allocation, _: &str) {
-    cloud.fault("DescribeAddresses", Calls::All, answer(418, "Teapot", "I am one"));
+    let page = Fault::Status { code: 418, body: "<html>I am a teapot</html>".to_owned() };
+    cloud.fault("DescribeAddresses", Calls::All, page);
 }
 
 fn ec2_is_down(cloud: &Cloud, _: &Allocation, _: &str) {

@@ -228,7 +228,42 @@ fn an_address_that_is_left_unassociated_is_reported_with_the_command_that_repair
 }
 
 #[test]
-fn a_disassociation_that_is_never_done_leaves_the_address_where_it_is_and_does_not_say_otherwise() {
+fn a_disassociation_that_is_done_at_the_second_attempt_and_never_answered_is_not_forgotten() {
+    let Succession { cloud, address, me, .. } = succession(Options::default());
+    cloud.fault("DisassociateAddress", Calls::Nth(1), Fault::Reset);
+    cloud.fault("DisassociateAddress", Calls::Nth(2), Fault::CommitThenReset);
+    // The trial, and the association that says what the first attempt came to.
+    cloud.fault("AssociateAddress", Calls::From(3), Fault::Reset);
+    let run = run(&cloud, &me, &BRIEFLY);
+    assert_eq!(ended(&run), (75, "failed".to_owned()), "{run:#?}");
+    assert_eq!(holder_of(&cloud, &address), None, "{run:#?}");
+    assert!(run.error("message").contains("may be unassociated"), "{run:#?}");
+    assert!(run.error("remedy").contains("aws ec2 associate-address"), "{run:#?}");
+}
+
+#[test]
+fn credentials_that_are_not_accepted_after_the_disassociation_are_fetched_anew_at_once() {
+    let Succession { cloud, address, me, .. } = succession(Options::default());
+    cloud.fault("AssociateAddress", Calls::Nth(2), answer(400, "RequestExpired", "Request has expired."));
+    let run = run(&cloud, &me, &BRIEFLY);
+    assert_eq!(ended(&run), (0, "claimed".to_owned()), "{run:#?}");
+    assert_eq!(holder_of(&cloud, &address), Some(me));
+    assert_eq!(sent(&cloud), [&FENCE[..6], &["AssociateAddress", "DescribeAddresses"]].concat());
+}
+
+#[test]
+fn a_trial_that_is_refused_because_somebody_has_the_address_yet_is_passed() {
+    let Succession { cloud, address, me, judged, .. } = succession(Options::default());
+    let text = format!("resource {} is already associated with associate-id {judged}", address.allocation_id);
+    cloud.fault("AssociateAddress", Calls::Nth(1), answer(400, "Resource.AlreadyAssociated", &text));
+    let run = run(&cloud, &me, &BRIEFLY);
+    assert_eq!(ended(&run), (0, "claimed".to_owned()), "{run:#?}");
+    assert_eq!(sent(&cloud), FENCE);
+    assert_eq!(holder_of(&cloud, &address), Some(me));
+}
+
+#[test]
+fn a_disassociation_that_is_never_answered_leaves_the_address_in_doubt_and_says_so() {
     let rows = [
         ("no answer", Fault::Hang),
         ("reset", Fault::Reset),
@@ -240,8 +275,9 @@ fn a_disassociation_that_is_never_done_leaves_the_address_where_it_is_and_does_n
         let run = run(&cloud, &me, &BRIEFLY);
         assert_eq!(ended(&run), (75, "failed".to_owned()), "{row}: {run:#?}");
         assert_eq!(holder_of(&cloud, &address), Some(holder), "{row}");
-        assert!(!run.error("message").contains("left unassociated"), "{row}: {run:#?}");
-        assert!(!run.error("remedy").contains("associate-address"), "{row}: {run:#?}");
+        assert!(run.error("message").contains("may be unassociated"), "{row}: {run:#?}");
+        // The repair is safe where there is nothing to repair.
+        assert!(run.error("remedy").contains("--no-allow-reassociation"), "{row}: {run:#?}");
     });
 }
 
