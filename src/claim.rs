@@ -49,7 +49,7 @@ pub async fn claim(options: &Options, stop: &Stop) -> Report {
         Some(stranded) => reasons::stranded(outcome, &stranded, facts.region.as_deref()),
         None => outcome,
     };
-    Report { outcome, facts, attempts: retry.attempts(), elapsed: start.elapsed() }
+    Report { attempts: retry.attempts() + facts.repeats, outcome, facts, elapsed: start.elapsed() }
 }
 
 /// One claim under way.

@@ -90,7 +90,9 @@ impl Claim<'_> {
                 }
                 written => written.map(Ok),
             })
-            .await?;
+            .await;
+        self.facts.repeats += retry.attempts() - 1;
+        let written = written?;
         // Somebody has it now: this instance, or whoever was quicker.
         self.facts.stranded = None;
         match written {

@@ -51,6 +51,8 @@ pub struct Facts {
     /// From whom the address was taken over, or with whom it was left.
     pub previous_holder: Option<Holder>,
     pub verified_by: Vec<Witness>,
+    /// How often a write behind the fence was repeated.
+    pub(crate) repeats: u32,
     /// An address that this run may have left on nobody.
     pub(crate) stranded: Option<Stranded>,
 }
