@@ -78,6 +78,22 @@ fn ec2_is_down(cloud: &Cloud, _: &Allocation, _: &str) {
 }
 
 #[test]
+fn the_readme_tells_the_same_codes_and_no_other() {
+    let readme = include_str!("../README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| exit |")).skip(2);
+    let told: Vec<(u8, &str)> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let mut cells = line.split('|').skip(1).map(str::trim);
+            let code = cells.next().expect("a code").parse().expect("a number");
+            (code, cells.next().expect("a name"))
+        })
+        .collect();
+    let name = |name: &'static str| if name == "SUCCESS" { "success" } else { name };
+    assert_eq!(told, TABLE.map(|(_, code, shown)| (code, name(shown))));
+}
+
+#[test]
 fn the_codes_in_the_program_are_those_of_the_table() {
     for (exit, number, name) in TABLE {
         assert_eq!(exit as u8, number, "{name}");
