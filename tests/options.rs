@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fakecloud::{Cloud, Launch, Options, tags};
 
-use crate::harness::{OLD, assert_no_writes, holder, launch, one_of_each};
+use crate::harness::{OLD, assert_no_writes, command, finish, holder, launch, one_of_each};
 use crate::requests::{Folder, PATIENT, claim, filters, held_since, run_with, these};
 
 /// Options that are none, or whose value is none, and the words that the message must have.
@@ -227,4 +227,16 @@ fn help_and_version_are_printed_and_nothing_is_asked_of_anybody() {
         );
     }
     assert_eq!(cloud.log().len(), 0, "{:#?}", cloud.log());
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_is_found_before_anything_is_called() {
+    for name in ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
+        let (cloud, _, me) = one_of_each();
+        let mut process = command(&cloud.env(&me), &["--tag=asg"]);
+        let run = finish(process.env(name, "ec2.example").spawn().expect("the binary starts"));
+        run.expect(64, "failed");
+        assert!(run.error("message").contains(name), "{run:#?}");
+        assert_eq!(cloud.log().len(), 0, "{name}: {:#?}", cloud.log());
+    }
 }
