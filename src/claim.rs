@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::cli::Options;
-use crate::cloud::{Cloud, Filter, Target, check_endpoints};
+use crate::cloud::{Cloud, Filter, Target};
 use crate::credentials::InstanceProfile;
 use crate::decide::Me;
+use crate::endpoints;
 use crate::error::{Class, Error};
 use crate::explain::explain;
 use crate::gate::Gate;
@@ -21,7 +22,7 @@ use crate::reasons;
 use crate::report::{Facts, Outcome, Report};
 use crate::retry::{Backoff, Deadline, Retry};
 use crate::stop::{Hold, Stop};
-use crate::target::choose;
+use crate::target;
 
 /// A role that was made with its instance takes seconds until all of EC2 knows it.
 const YOUNG: Duration = Duration::from_secs(5 * 60);
@@ -82,7 +83,7 @@ pub(crate) struct Claim<'a> {
 
 impl Claim<'_> {
     async fn run(options: &Options, stop: &Stop, retry: &mut Retry, facts: &mut Facts) -> Result<Outcome, Error> {
-        check_endpoints()?;
+        endpoints::check()?;
         let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
         let (identity, gate, interface, private_ip) = retry
@@ -91,7 +92,7 @@ impl Claim<'_> {
                 // The credentials are fetched meanwhile; should that fail, the first call says why.
                 let (who, _) = tokio::join!(who, profile.load());
                 let (identity, gate) = who?;
-                let (interface, private_ip) = choose(&identity, options)?;
+                let (interface, private_ip) = target::choose(&identity, options)?;
                 Ok((identity, gate, interface, private_ip))
             })
             .await?;
@@ -106,12 +107,7 @@ impl Claim<'_> {
             interface = %interface.id, %private_ip, ?gate, "this instance");
         let denied_window = if is_young(&identity) { DENIED_WINDOW } else { Duration::ZERO };
         retry.allow_denied_for(denied_window);
-        let chosen = options.device_index.is_some() || options.private_ip.is_some();
-        let target = if chosen || identity.interfaces.len() > 1 {
-            Target::Interface(interface.id.clone(), private_ip)
-        } else {
-            Target::Instance(identity.instance.clone())
-        };
+        let target = target::named(&identity, &interface, private_ip, options);
         let (instance, interface_id) = (identity.instance, interface.id.clone());
         let mut claim = Claim {
             cloud: Cloud::new(&identity.region, profile, options.attempt_timeout, retry.deadline()),

@@ -3,7 +3,6 @@
 //! No call retries by itself; each has one attempt with a time limit, and an error with a class.
 //! Empty strings from the API count as absent.
 
-use std::env;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::answers;
 use crate::attempt::Attempts;
 use crate::credentials::InstanceProfile;
 use crate::decide::Reassociation;
+use crate::endpoints;
 use crate::error::{Class, Error};
 use crate::http::Connections;
 use crate::ids::{AllocationId, AssociationId, InstanceId, InterfaceId};
@@ -78,9 +78,9 @@ impl Cloud {
                     .http_client(connections.clone())
                     .retry_config($sdk::config::retry::RetryConfig::disabled())
                     .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
-                    .use_dual_stack(is_on("AWS_USE_DUALSTACK_ENDPOINT"))
-                    .use_fips(is_on("AWS_USE_FIPS_ENDPOINT"));
-                config.set_endpoint_url(set($endpoint).or_else(|| set("AWS_ENDPOINT_URL")));
+                    .use_dual_stack(endpoints::is_on("AWS_USE_DUALSTACK_ENDPOINT"))
+                    .use_fips(endpoints::is_on("AWS_USE_FIPS_ENDPOINT"));
+                config.set_endpoint_url(endpoints::url($endpoint));
                 $sdk::Client::from_conf(config.build())
             }};
         }
@@ -230,27 +230,6 @@ impl Cloud {
     }
 }
 
-/// Checks the endpoints that the environment names, before anything is called.
-///
-/// # Errors
-/// One of them is not a URL; the SDK itself would say so at the first call only, and not which.
-pub fn check_endpoints() -> Result<(), Error> {
-    for name in ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
-        if let Some(url) = set(name).filter(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-            return Err(Error::new(Class::Usage, "InvalidEnvironment", format!("{name} is not a URL: `{url}`")));
-        }
-    }
-    Ok(())
-}
-
 fn to_sdk(filter: &Filter) -> aws_sdk_ec2::types::Filter {
     aws_sdk_ec2::types::Filter::builder().name(&filter.name).set_values(Some(filter.values.clone())).build()
-}
-
-fn set(variable: &str) -> Option<String> {
-    env::var(variable).ok().filter(|value| !value.is_empty())
-}
-
-fn is_on(variable: &str) -> bool {
-    set(variable).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }

@@ -11,7 +11,6 @@ use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
-
 use tokio::time::timeout;
 
 use crate::error::{Class, Error};

@@ -54,7 +54,15 @@ impl Claim<'_> {
         self.hold = Some(stop.hold());
         tracing::info!(address = %address.allocation, %association.id, holder = %holder.id,
             state = holder.state.as_str(), "taking over");
-        let outcome = self.cut_and_associate(address, association, holder, addresses).await;
+        let cut = Stranded {
+            public_ip: address.public_ip,
+            allocation: address.allocation.clone(),
+            association: association.id.clone(),
+            holder: holder.id.clone(),
+            target: self.target.clone(),
+            acknowledged: false,
+        };
+        let outcome = self.cut_and_associate(&cut, address, addresses).await;
         if self.facts.stranded.is_none() {
             self.hold = None;
         }
@@ -63,21 +71,20 @@ impl Claim<'_> {
 
     async fn cut_and_associate(
         &mut self,
+        cut: &Stranded,
         address: &Address,
-        association: &Association,
-        holder: &Instance,
         addresses: &[Address],
     ) -> Result<Outcome, Error> {
-        self.end(address, association, holder).await?;
+        self.end(cut).await?;
         let wanted = Wanted::seen(address);
         let mut retry = Retry::new(self.deadline, Backoff::default());
         retry.allow_denied_for(self.denied_window);
         let mut refreshed = false;
         let written = retry
             .run(async || match self.write(&wanted, Reassociation::Refuse).await {
-                Err(error) if error.class == Class::LostRace && error.message.contains(association.id.as_str()) => {
+                Err(error) if error.class == Class::LostRace && error.message.contains(cut.association.as_str()) => {
                     // Our ending of the association that was judged is not done, or not visible yet.
-                    self.end(address, association, holder).await?;
+                    self.end(cut).await?;
                     Err(Error { class: Class::NotYet, ..error })
                 }
                 Err(error) if error.class == Class::LostRace => Ok(Err(error)),
@@ -110,27 +117,17 @@ impl Claim<'_> {
         self.cloud.may_associate(&address.allocation, &self.target).await
     }
 
-    /// Ends `association`, if it is still there. From here on `address` may be on nobody.
-    async fn end(&mut self, address: &Address, association: &Association, holder: &Instance) -> Result<(), Error> {
-        let stranded = |acknowledged| {
-            Some(Stranded {
-                public_ip: address.public_ip,
-                allocation: address.allocation.clone(),
-                association: association.id.clone(),
-                holder: holder.id.clone(),
-                target: self.target.clone(),
-                acknowledged,
-            })
-        };
-        self.facts.stranded = stranded(false);
-        match self.cloud.disassociate(&association.id).await {
+    /// Ends the association of `cut`, if it is still there. From here on the address may be on nobody.
+    async fn end(&mut self, cut: &Stranded) -> Result<(), Error> {
+        self.facts.stranded = Some(cut.clone());
+        match self.cloud.disassociate(&cut.association).await {
             Err(error) if error.class == Class::Transient => Ok(()),
             Err(error) if error.class != Class::LostRace => {
                 self.facts.stranded = None;
                 Err(error)
             }
             Ok(()) | Err(_) => {
-                self.facts.stranded = stranded(true);
+                self.facts.stranded = Some(Stranded { acknowledged: true, ..cut.clone() });
                 Ok(())
             }
         }

@@ -59,8 +59,8 @@ impl Options {
             all.extend(arguments);
         }
         let mut options = Self::from_arg_matches(&Self::command().try_get_matches_from(all)?)?;
-        let selectors = (&options.tag, &options.allocation_id, &options.public_ip, &options.filter);
-        if matches!(selectors, (t, a, p, f) if t.is_empty() && a.is_empty() && p.is_empty() && f.is_empty()) {
+        let Options { tag, allocation_id, public_ip, filter, .. } = &options;
+        if tag.is_empty() && allocation_id.is_empty() && public_ip.is_empty() && filter.is_empty() {
             options.tag.push(Tag { key: DEFAULT_TAG.to_owned(), value: None });
         }
         Ok(options)
@@ -69,9 +69,8 @@ impl Options {
 
 /// Warns of variables of this process that look like options and are none: most likely misspelt.
 pub fn warn_of_strangers() {
-    let known: Vec<String> = Options::command().get_arguments().filter_map(variable_name).collect();
     let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in names.filter(|name| name.starts_with(PREFIX) && name != FILE_VARIABLE && !known.contains(name)) {
+    for name in names.filter(|name| name != FILE_VARIABLE && is_stranger(name)) {
         tracing::warn!(name, "there is no option of this name: it is ignored");
     }
 }
@@ -82,10 +81,14 @@ fn variable_name(option: &clap::Arg) -> Option<String> {
     Some(format!("{PREFIX}{}", long.replace('-', "_").to_uppercase()))
 }
 
+/// Whether `name` looks like an option and is none.
+fn is_stranger(name: &str) -> bool {
+    let is_option = || Options::command().get_arguments().filter_map(variable_name).any(|known| known == name);
+    name.starts_with(PREFIX) && !is_option()
+}
+
 fn only_options(file: EnvFile) -> Result<EnvFile, String> {
-    let command = Options::command();
-    let known: Vec<String> = command.get_arguments().filter_map(variable_name).collect();
-    let stranger = file.keys().find(|key| key.starts_with(PREFIX) && !known.iter().any(|k| k == key));
+    let stranger = file.keys().find(|key| is_stranger(key));
     match stranger.map(|key| format!("{}: there is no option {key}", file.name)) {
         Some(why) => Err(why),
         None => Ok(file),

@@ -9,7 +9,7 @@
 //!   and prove what they did (`confirm`).
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`].
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again.
-//! - [`report`]: the result, for people and for machines.
+//! - [`report`] and [`result_file`]: the result, for people and for machines.
 
 mod answers;
 mod attempt;
@@ -20,6 +20,7 @@ pub mod cloud;
 mod confirm;
 pub mod credentials;
 pub mod decide;
+mod endpoints;
 mod env_file;
 pub mod error;
 mod explain;
@@ -33,6 +34,7 @@ pub mod log;
 mod metadata;
 mod reasons;
 pub mod report;
+pub mod result_file;
 pub mod retry;
 mod round;
 mod selector;

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use eip_claim::claim::claim;
 use eip_claim::cli::{Options, Output};
 use eip_claim::error::Exit;
-use eip_claim::report::{Report, runtime_directory};
+use eip_claim::report::Report;
 use eip_claim::stop::Stop;
-use eip_claim::{layers, log};
+use eip_claim::{layers, log, result_file};
 
 fn main() -> ExitCode {
-    let directory = runtime_directory();
+    let directory = result_file::directory();
     let options = match Options::from_process() {
         Ok(options) => options,
         Err(error) => {
@@ -51,7 +51,7 @@ fn print(report: &Report, output: Output, directory: Option<&Path>) {
     // Standard output being closed is no reason to fail.
     let _ = writeln!(std::io::stdout(), "{result}");
     if let Some(directory) = directory
-        && let Err(error) = report.save(directory)
+        && let Err(error) = result_file::save(report, directory)
     {
         tracing::warn!("cannot write result.json to {}: {error}", directory.display());
     }

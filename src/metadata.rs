@@ -2,7 +2,6 @@
 //!
 //! An item that is not there (404) is `None`; everything else that goes wrong is an error with a class.
 
-use std::env;
 use std::error::Error as StdError;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use tokio::time::timeout;
 
+use crate::endpoints::set;
 use crate::error::{Class, Error};
 use crate::http;
 use crate::retry::Deadline;
@@ -114,7 +114,6 @@ fn client() -> Result<Client, Error> {
         .read_timeout(ATTEMPT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(ATTEMPT_TIMEOUT);
-    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let endpoint = match (set(name), set(mode_name)) {
         (Some(url), _) => url,
         (_, Some(mode)) => match EndpointMode::from_str(&mode).map_err(|_| usage(mode_name, &mode))? {

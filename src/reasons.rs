@@ -116,10 +116,10 @@ pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&st
         }
         Outcome::Claimed | Outcome::AlreadyHeld => return outcome,
     };
-    let state = match (stranded.acknowledged, error.class) {
-        (false, _) => "was being taken from {}, and may be unassociated now",
-        (true, Class::Transient) => "was taken from {}, and is left unassociated unless the last call was carried out",
-        (true, _) => "was taken from {}, and is left unassociated",
+    let (taken, left) = match (stranded.acknowledged, error.class) {
+        (false, _) => ("was being taken", "may be unassociated now"),
+        (true, Class::Transient) => ("was taken", "is left unassociated unless the last call was carried out"),
+        (true, _) => ("was taken", "is left unassociated"),
     };
     let Stranded { public_ip, allocation, holder, .. } = stranded;
     let target = match &stranded.target {
@@ -130,8 +130,7 @@ pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&st
     let repair = format!(
         "aws ec2 associate-address --region {region} --allocation-id {allocation} {target} --no-allow-reassociation"
     );
-    let state = state.replace("{}", holder.as_str());
-    let message = format!("{public_ip} {state}: {}", error.message);
+    let message = format!("{public_ip} {taken} from {holder}, and {left}: {}", error.message);
     let advice = format!("repair it with: {repair}; then: {}", error.remedy());
     Outcome::Failed(Error { message, ..error }.advise(advice))
 }

@@ -1,9 +1,7 @@
 //! The result: what happened, as one line for a person and as one JSON object for machines.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use std::{env, fs, io};
 
 use serde_json::{Value, json};
 
@@ -219,31 +217,6 @@ impl Report {
             })),
         })
     }
-
-    /// Writes the JSON object to `result.json` in `directory`: the whole file or nothing, readable by anyone.
-    ///
-    /// # Errors
-    /// The directory does not take the file.
-    pub fn save(&self, directory: &Path) -> io::Result<()> {
-        let (path, draft) = (directory.join("result.json"), directory.join(".result.json"));
-        fs::write(&draft, format!("{}\n", self.json()))?;
-        set_readable(&draft)?;
-        fs::rename(draft, path)
-    }
-}
-
-/// The directory for results that systemd provides, cleared of the result of an earlier run.
-pub fn runtime_directory() -> Option<PathBuf> {
-    let directories = env::var("RUNTIME_DIRECTORY").ok()?;
-    let directory = PathBuf::from(directories.split(':').next().filter(|path| !path.is_empty())?);
-    // If there is none, or it cannot be removed, saving the new one is what will tell.
-    let _ = fs::remove_file(directory.join("result.json"));
-    Some(directory)
-}
-
-fn set_readable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
 /// A time in the form of EC2's own answers.

@@ -1,9 +1,10 @@
-//! One round of the claim: look, decide, act.
+//! One round of the claim: look, decide, act, and learn from what was refused.
 //!
 //! Every read of a round belongs to one decision, and every write of it to that decision alone.
 
 use crate::claim::Claim;
 use crate::classify::is_about_credentials;
+use crate::cloud::Target;
 use crate::confirm::Wanted;
 use crate::decide::{Decision, Policy, Reach, Reassociation, Waiting, candidates, decide, holders_that_matter};
 use crate::error::{Class, Error};
@@ -127,6 +128,34 @@ impl Claim<'_> {
             Ok(written) => self.confirm(wanted, written).await,
             Err(error) => Err(self.learn(error, &wanted.allocation, addresses).await),
         }
+    }
+
+    /// Draws the conclusions from a refused write: which address to try next, and where to.
+    pub(crate) async fn learn(&mut self, mut error: Error, tried: &AllocationId, addresses: &[Address]) -> Error {
+        match error.class {
+            Class::LostRace if error.message.contains(&self.me.private_ip.to_string()) => {
+                return self.who_is_on_target(error, addresses).await;
+            }
+            Class::LostRace => self.me.lost.push(tried.clone()),
+            Class::NotOurs => {
+                self.me.refused.push(tried.clone());
+                error.message = format!("{tried} is refused to this instance: {}", error.message);
+                if !candidates(&self.me, addresses).is_empty() {
+                    error.class = Class::LostRace;
+                }
+            }
+            Class::WrongTargetMode => match self.target {
+                Target::Instance(_) => {
+                    self.target = Target::Interface(self.me.interface.clone(), self.me.private_ip);
+                }
+                Target::Interface(..) => error.class = Class::Fatal,
+            },
+            Class::TargetTaken if error.code != reasons::TARGET_TAKEN => {
+                return self.who_is_on_target(error, addresses).await;
+            }
+            _ => {}
+        }
+        error
     }
 
     /// The gate once more, right before a write that needs `reach`.

@@ -5,9 +5,7 @@ use std::net::Ipv4Addr;
 use crate::claim::Claim;
 use crate::cli::Options;
 use crate::cloud::{Filter, Target};
-use crate::decide::candidates;
 use crate::error::{Class, Error};
-use crate::ids::AllocationId;
 use crate::imds::{Identity, Interface};
 use crate::reasons;
 use crate::world::Address;
@@ -23,37 +21,19 @@ pub(crate) fn choose(identity: &Identity, options: &Options) -> Result<(Interfac
     found.map(|(interface, ip)| (interface.clone(), ip)).ok_or_else(|| reasons::no_target(identity, options))
 }
 
-impl Claim<'_> {
-    /// Draws the conclusions from a refused write: which address to try next, and where to.
-    pub(crate) async fn learn(&mut self, mut error: Error, tried: &AllocationId, addresses: &[Address]) -> Error {
-        match error.class {
-            Class::LostRace if error.message.contains(&self.me.private_ip.to_string()) => {
-                return self.who_is_on_target(error, addresses).await;
-            }
-            Class::LostRace => self.me.lost.push(tried.clone()),
-            Class::NotOurs => {
-                self.me.refused.push(tried.clone());
-                error.message = format!("{tried} is refused to this instance: {}", error.message);
-                if !candidates(&self.me, addresses).is_empty() {
-                    error.class = Class::LostRace;
-                }
-            }
-            Class::WrongTargetMode => match self.target {
-                Target::Instance(_) => {
-                    self.target = Target::Interface(self.me.interface.clone(), self.me.private_ip);
-                }
-                Target::Interface(..) => error.class = Class::Fatal,
-            },
-            Class::TargetTaken if error.code != reasons::TARGET_TAKEN => {
-                return self.who_is_on_target(error, addresses).await;
-            }
-            _ => {}
-        }
-        error
+/// How the call names that place: by the instance only where there is no other interface to mean.
+pub(crate) fn named(identity: &Identity, interface: &Interface, private_ip: Ipv4Addr, options: &Options) -> Target {
+    let chosen = options.device_index.is_some() || options.private_ip.is_some();
+    if chosen || identity.interfaces.len() > 1 {
+        Target::Interface(interface.id.clone(), private_ip)
+    } else {
+        Target::Instance(identity.instance.clone())
     }
+}
 
+impl Claim<'_> {
     /// Names the address that the target has already. It may be one of ours, which the reads do not show yet.
-    async fn who_is_on_target(&self, mut error: Error, addresses: &[Address]) -> Error {
+    pub(crate) async fn who_is_on_target(&self, mut error: Error, addresses: &[Address]) -> Error {
         match self.on_target().await {
             Ok(found) if found.iter().any(|a| addresses.iter().any(|b| b.allocation == a.allocation)) => {
                 error.class = Class::LostRace;
