@@ -11,6 +11,15 @@ use crate::classify::is_about_credentials;
 use crate::credentials::InstanceProfile;
 use crate::error::{Class, Error};
 use crate::retry::Deadline;
+use crate::sanity::nonsense;
+
+/// The code of an answer that AWS cannot have given.
+const NONSENSE: &str = "NonsenseAnswer";
+
+/// Whether the call that failed with `error` may have been carried out: it was sent, and not refused.
+pub(crate) fn may_be_done(error: &Error) -> bool {
+    error.class == Class::Transient || error.code == NONSENSE
+}
 
 /// What every call has in common.
 #[derive(Debug, Clone)]
@@ -66,6 +75,7 @@ impl Attempts {
                 }
                 return answered;
             }
+            error if nonsense(error).is_some() => (Class::Nonsense, NONSENSE, "got an answer that makes no sense"),
             SdkError::TimeoutError(_) => (Class::Transient, "ConnectTimeout", "could not connect"),
             SdkError::DispatchFailure(_) => (Class::Transient, "ConnectionFailed", "got no answer"),
             SdkError::ResponseError(_) => (Class::Transient, "UnreadableAnswer", "got an answer that cannot be read"),

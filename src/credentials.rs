@@ -3,7 +3,6 @@
 //! They are fetched when first needed, kept, and fetched anew when they are about to expire
 //! or when AWS does not accept them. No other source is ever asked.
 
-use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +43,11 @@ impl InstanceProfile {
         if let Some(current) = self.lock().clone().filter(good) {
             return Ok(current);
         }
+        // The SDK would ask for the role itself, and panic at a name that does not fit into a path.
+        let role = self.metadata.optional(PATH, parse_role).await?.flatten();
+        let role = role.ok_or_else(|| Error::new(Class::NotYet, "NoRole", "this instance has no IAM role"))?;
         let provider = ImdsCredentialsProvider::builder()
+            .profile(role)
             .imds_client(self.metadata.client())
             .configure(&metadata::config())
             .build();
@@ -60,19 +63,26 @@ impl InstanceProfile {
     }
 
     fn failure(&self, error: &CredentialsError) -> Error {
-        match error {
-            CredentialsError::CredentialsNotLoaded(_) if error.source().is_none_or(|s| s.source().is_none()) => {
-                Error::new(Class::NotYet, "NoRole", "this instance has no IAM role").caused_by(error)
-            }
-            CredentialsError::InvalidConfiguration(_) | CredentialsError::Unhandled(_) => {
-                Error::new(Class::NotYet, "RoleNotReady", "IMDS has no credentials for the IAM role").caused_by(error)
-            }
-            _ => self.metadata.failure(PATH, error),
+        if metadata::is_of_imds(error) {
+            return self.metadata.failure(PATH, error);
         }
+        // IMDS says why itself, or its document is not complete: either may change until the deadline.
+        let message = format!("IMDS has no credentials for the IAM role at {PATH}");
+        Error::new(Class::NotYet, "RoleNotReady", message).caused_by(error)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Credentials>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of a role, in the characters that IAM allows; an empty list has none.
+fn parse_role(text: &str) -> Result<Option<String>, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@-_".contains(&b);
+    match text.len() {
+        0 => Ok(None),
+        1..=64 if text.bytes().all(fits) => Ok(Some(text.to_owned())),
+        _ => Err(format!("`{text}` is not the name of a role")),
     }
 }
 
@@ -83,5 +93,31 @@ impl ProvideCredentials for InstanceProfile {
     {
         let load = async { self.load().await.map_err(CredentialsError::provider_error) };
         future::ProvideCredentials::new(load)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_name_that_iam_allows_is_read_as_it_is(name in "[A-Za-z0-9+=,.@_-]{1,64}") {
+            prop_assert_eq!(parse_role(&name), Ok(Some(name)));
+        }
+
+        #[test]
+        fn what_would_not_be_one_segment_of_a_path_is_no_role(
+            text in prop_oneof![any::<String>(), "[A-Za-z]{0,9}[ /?#%<>\n\0é][A-Za-z]{0,9}", "[a-z]{65,200}"]
+        ) {
+            let fits = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+            match parse_role(&text) {
+                Ok(None) => prop_assert!(text.is_empty()),
+                Ok(Some(name)) => prop_assert!(name == text && text.chars().all(fits) && text.len() <= 64, "{}", text),
+                Err(why) => prop_assert!(why.contains(&text) && !(text.chars().all(fits) && text.len() <= 64), "{}", why),
+            }
+        }
     }
 }

@@ -75,6 +75,8 @@ fn unquote(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -96,5 +98,56 @@ mod tests {
         assert_eq!(error, "/etc/f, line 1: `export A` is not a key");
         let error = EnvFile::parse("/etc/f", "A=1\nexport\n").expect_err("line 2");
         assert_eq!(error, "/etc/f, line 2: not of the form KEY=VALUE");
+    }
+
+    /// An entry, and one of the lines that say so.
+    fn entry() -> impl Strategy<Value = (String, String, String)> {
+        ("[A-Z][A-Z_0-9]{0,12}", "[ -~é]{0,20}", 0..4_u8).prop_map(|(key, value, form)| {
+            // Outside quotes neither quotes nor spaces at the ends would be the value's own.
+            let plain = value.replace(['"', '\''], "").trim().to_owned();
+            match form {
+                0 => (key.clone(), value.clone(), format!("{key}=\"{value}\"")),
+                1 => (key.clone(), value.clone(), format!("  {key} = '{value}' ")),
+                2 => (key.clone(), plain.clone(), format!("{key}={plain}")),
+                _ => (key.clone(), plain.clone(), format!("\t{key} =  {plain}  ")),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            entries in prop::collection::vec((entry(), prop::sample::select(vec!["", "# A=b\n", "\n ;C='d\n", "  \n"])), 0..8),
+            end in prop::sample::select(vec!["\n", "\r\n"]),
+        ) {
+            let text: String = entries.iter().map(|((.., line), noise)| format!("{noise}{line}{end}")).collect();
+            let file = EnvFile::parse("f", &text).expect("all lines are entries or comments");
+            prop_assert_eq!(file.keys().count(), entries.len());
+            for ((key, ..), _) in &entries {
+                let last = entries.iter().rfind(|((k, ..), _)| k == key).map(|((_, value, _), _)| value.clone());
+                prop_assert_eq!(file.value(key), last, "{}", key);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_the_line_that_cannot_be_is_named(
+            text in prop_oneof![any::<String>(), "[A-C=#;'\" \n\r\t\\\\]{0,60}"]
+        ) {
+            let is_entry = |line: &str| !line.is_empty() && !line.starts_with(['#', ';']);
+            let lines: Vec<_> = text.lines().map(str::trim).collect();
+            match EnvFile::parse("f", &text) {
+                Ok(file) => {
+                    prop_assert_eq!(file.keys().count(), lines.iter().filter(|line| is_entry(line)).count());
+                    prop_assert!(file.keys().all(|key| !key.contains(char::is_whitespace)));
+                }
+                Err(why) => {
+                    let number = why.strip_prefix("f, line ").and_then(|rest| rest.split(':').next());
+                    let number: usize = number.expect("a line").parse().expect("its number");
+                    let line = lines[number - 1];
+                    let key = line.split('=').next().expect("split is never empty").trim();
+                    prop_assert!(is_entry(line) && (!line.contains('=') || key.contains(char::is_whitespace)), "{}", why);
+                }
+            }
+        }
     }
 }

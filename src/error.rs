@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::classify::{classify, remedy};
+use crate::sanity::on_one_line;
 
 /// How the program ends, in the codes of `sysexits.h` that systemd knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,13 +154,20 @@ const CUT_SHORT: &str = "DeadlineReached";
 const SAYS_NOTHING: [&str; 5] =
     ["dispatch failure", "io error", "client error (Connect)", "request has timed out", "service error"];
 
+/// The longest text of somebody else's that is repeated, in bytes: a line for a person, not a page for the journal.
+const LONGEST_TEXT: usize = 4_096;
+/// AWS's codes have some forty characters.
+const LONGEST_CODE: usize = 128;
+/// STS decodes no explanation that is longer.
+const LONGEST_ENCODED: usize = 10_240;
+
 impl Error {
     /// A failure without further causes.
     pub fn new(class: Class, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             class,
-            code: code.into(),
-            message: message.into(),
+            code: on_one_line(&code.into(), LONGEST_CODE),
+            message: on_one_line(&message.into(), LONGEST_TEXT),
             causes: Vec::new(),
             advice: None,
             encoded: None,
@@ -184,7 +192,7 @@ impl Error {
         // A proxy or a portal answers with a page, not with a code.
         let named = if code.is_empty() { format!("HttpStatus{status}") } else { code.to_owned() };
         let mut error = Self::new(classify(code, message, status), named, format!("{operation} failed: {said}"));
-        error.encoded = encoded.map(str::to_owned);
+        error.encoded = encoded.filter(|encoded| encoded.len() <= LONGEST_ENCODED).map(str::to_owned);
         error
     }
 
@@ -192,13 +200,18 @@ impl Error {
     pub fn caused_by(mut self, cause: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(cause);
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = on_one_line(&cause.to_string(), LONGEST_TEXT);
             if self.causes.last() != Some(&text) && !SAYS_NOTHING.contains(&text.as_str()) {
                 self.causes.push(text);
             }
             next = cause.source();
         }
         self
+    }
+
+    /// The same failure with EC2's own explanation in one sentence.
+    pub fn explained(&mut self, sentence: &str) {
+        self.decoded = Some(on_one_line(sentence, LONGEST_TEXT));
     }
 
     /// The same failure with advice of its own.

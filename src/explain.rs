@@ -11,7 +11,11 @@ use crate::error::Error;
 pub(crate) async fn explain(error: &mut Error, cloud: &Cloud) {
     let Some(encoded) = error.encoded.clone() else { return };
     match cloud.decode(&encoded).await {
-        Ok(json) => error.decoded = sentence(&json),
+        Ok(json) => {
+            if let Some(sentence) = sentence(&json) {
+                error.explained(&sentence);
+            }
+        }
         Err(why) => tracing::info!(code = %why.code, "the explanation of the denied call stays encoded: {why}"),
     }
 }
@@ -55,6 +59,8 @@ fn conditions(list: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -85,5 +91,65 @@ mod tests {
     #[test]
     fn what_is_no_explanation_is_none() {
         assert_eq!(sentence("<html>"), None);
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from)
+        ];
+        let key = prop::sample::select(vec![
+            "context",
+            "principal",
+            "arn",
+            "action",
+            "resource",
+            "explicitDeny",
+            "matchedStatements",
+            "failures",
+            "items",
+            "statementId",
+            "conditions",
+            "key",
+            "values",
+            "value",
+        ]);
+        leaf.prop_recursive(6, 60, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((key.clone(), inner), 0..5)
+                    .prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_said_in_a_sentence_and_all_else_is_none(json in json(), cut in any::<prop::sample::Index>()) {
+            let text = json.to_string();
+            let said = sentence(&text).expect("it is JSON");
+            prop_assert!(said.contains(" may not do "), "{}", said);
+            if text.starts_with(['{', '[']) {
+                let cuts: Vec<_> = text.char_indices().map(|(at, _)| at).collect();
+                prop_assert_eq!(sentence(&text[..cuts[cut.index(cuts.len())]]), None);
+            }
+        }
+
+        #[test]
+        fn principal_action_resource_and_failed_condition_are_named(
+            names in prop::array::uniform6("[a-zA-Z0-9:/._-]{1,30}"), explicit in any::<bool>()
+        ) {
+            let [arn, action, resource, statement, key, value] = &names;
+            let json = serde_json::json!({
+                "allowed": false, "explicitDeny": explicit, "failures": {"items": []},
+                "matchedStatements": {"items": [{"statementId": statement, "conditions": {"items": [{"key": key, "values": {"items": [{"value": value}]}}]}}]},
+                "context": {"principal": {"arn": arn}, "action": action, "resource": resource},
+            });
+            let why = if explicit { format!("statement {statement} denies it explicitly") } else { "no statement allows it".to_owned() };
+            let expected = format!("{arn} may not do {action} on {resource}: {why} (condition {key}={value})");
+            prop_assert_eq!(sentence(&json.to_string()), Some(expected));
+        }
     }
 }

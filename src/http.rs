@@ -1,5 +1,5 @@
 //! HTTP to AWS: one TLS stack, names resolved without the C library, proxies from the environment,
-//! and connections that can be dropped all at once.
+//! answers that AWS may have given, and connections that can be dropped all at once.
 //!
 //! An association changes the public address of the instance, and connections opened before it may be dead
 //! without a word. [`Connections::renew`] makes every later call open a new one.
@@ -13,16 +13,24 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
+use crate::sanity::{Sane, is_of_an_api, is_of_imds};
+
 /// The resolver of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
 const VPC_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253));
 /// Two attempts fit into the time that a connection may take.
 const NAME_SERVER_TIMEOUT: Duration = Duration::from_millis(800);
+/// An item of IMDS has a line or a few; the longest that is read here, the credentials, has two thousand bytes.
+const LONGEST_METADATA: usize = 64 << 10;
+/// DescribeAddresses has no pages: ten thousand addresses, far beyond any quota, are three million bytes.
+const LONGEST_ANSWER: usize = 16 << 20;
 
 /// The connections to the AWS APIs.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +46,11 @@ impl Connections {
 impl HttpClient for Connections {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        current.get_or_insert_with(|| SharedHttpConnector::new(connector(settings, components))).clone()
+        let fresh = || {
+            let connector = SharedHttpConnector::new(connector(settings, components));
+            SharedHttpConnector::new(Sane { connector, longest: LONGEST_ANSWER, check: is_of_an_api })
+        };
+        current.get_or_insert_with(fresh).clone()
     }
 }
 
@@ -53,7 +65,11 @@ fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -
 
 /// HTTP to IMDS: link-local and in the clear, and never through a proxy.
 pub fn to_imds() -> SharedHttpClient {
-    Builder::new().build_http()
+    let client = Builder::new().build_http();
+    http_client_fn(move |settings, components| {
+        let connector = client.http_connector(settings, components);
+        SharedHttpConnector::new(Sane { connector, longest: LONGEST_METADATA, check: is_of_imds })
+    })
 }
 
 /// Resolves names by `/etc/hosts` and the servers in `/etc/resolv.conf`, read anew each time:

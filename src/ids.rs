@@ -1,6 +1,7 @@
 //! The names that AWS gives to its things, each a type of its own, so that two of them cannot be swapped.
 //!
-//! A value of one of these types has the shape that EC2 documents: a prefix, a dash, and letters or digits.
+//! A value of one of these types has the shape that EC2 documents: a prefix, a dash, and letters or digits,
+//! and not many of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -70,10 +71,13 @@ id!(
     InterfaceId, "eni"
 );
 
+/// EC2 gives 8 or 17 digits; what is far longer is no id, and would not fit into a line of the log.
+const MOST_DIGITS: usize = 32;
+
 fn is_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
+        .is_some_and(|rest| (1..=MOST_DIGITS).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 #[cfg(test)]

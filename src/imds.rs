@@ -68,24 +68,11 @@ impl Imds {
     /// # Errors
     /// IMDS is not reachable (yet), is switched off, or its answer makes no sense.
     pub async fn identity(&self) -> Result<Identity, Error> {
-        let (document, interfaces) = tokio::try_join!(
-            self.metadata.required("dynamic/instance-identity/document", |text| {
-                serde_json::from_str::<Value>(text).map_err(|_| "not JSON".to_owned())
-            }),
+        let (identity, interfaces) = tokio::try_join!(
+            self.metadata.required("dynamic/instance-identity/document", parse_document),
             self.interfaces(),
         )?;
-        let field = |name: &str| {
-            document[name].as_str().ok_or_else(|| nonsense("dynamic/instance-identity/document", &format!("no {name}")))
-        };
-        let malformed = |why: String| nonsense("dynamic/instance-identity/document", &why);
-        Ok(Identity {
-            instance: field("instanceId")?.parse().map_err(|e| malformed(format!("{e}")))?,
-            region: parse_region(field("region")?).map_err(malformed)?,
-            zone: field("availabilityZone")?.to_owned(),
-            launched: humantime::parse_rfc3339(field("pendingTime")?)
-                .map_err(|e| malformed(format!("pendingTime: {e}")))?,
-            interfaces,
-        })
+        Ok(Identity { interfaces, ..identity })
     }
 
     /// The state that Auto Scaling wants this instance in; `None` outside a group, and before the first transition.
@@ -93,7 +80,7 @@ impl Imds {
     /// # Errors
     /// See [`Imds::identity`].
     pub async fn target_lifecycle_state(&self) -> Result<Option<String>, Error> {
-        self.metadata.optional("meta-data/autoscaling/target-lifecycle-state", |text| Ok(text.to_owned())).await
+        self.metadata.optional("meta-data/autoscaling/target-lifecycle-state", parse_state).await
     }
 
     /// Whether this instance's own tags say that an Auto Scaling group made it.
@@ -112,7 +99,7 @@ impl Imds {
         if key.contains(['/', ' ']) {
             return Ok(None);
         }
-        self.metadata.optional(&format!("meta-data/tags/instance/{}", escape(key)), |text| Ok(text.to_owned())).await
+        self.metadata.optional(&format!("meta-data/tags/instance/{}", escape(key)), parse_tag_value).await
     }
 
     /// The public addresses of `interface`, as the instance itself sees them.
@@ -148,6 +135,21 @@ impl Imds {
     }
 }
 
+/// The document, without interfaces, of which it says nothing.
+fn parse_document(text: &str) -> Result<Identity, String> {
+    let document: Value = serde_json::from_str(text).map_err(|_| "not JSON".to_owned())?;
+    let field = |name: &str| document[name].as_str().ok_or_else(|| format!("no {name}"));
+    let malformed = |name: &'static str| move |why: String| format!("{name}: {why}");
+    Ok(Identity {
+        instance: parse(field("instanceId")?).map_err(malformed("instanceId"))?,
+        region: parse_place(field("region")?).map_err(malformed("region"))?,
+        zone: parse_place(field("availabilityZone")?).map_err(malformed("availabilityZone"))?,
+        launched: humantime::parse_rfc3339(field("pendingTime")?)
+            .map_err(|e| malformed("pendingTime")(e.to_string()))?,
+        interfaces: Vec::new(),
+    })
+}
+
 fn parse<T: FromStr>(text: &str) -> Result<T, String>
 where
     T::Err: std::fmt::Display,
@@ -162,10 +164,23 @@ where
     text.lines().map(|line| parse(line.trim())).collect()
 }
 
-/// The region becomes part of a host name.
-fn parse_region(text: &str) -> Result<String, String> {
-    let shaped = !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if shaped { Ok(text.to_owned()) } else { Err(format!("`{text}` is not a region")) }
+/// A region or a zone; the region becomes part of a host name, whose parts have at most 63 bytes.
+fn parse_place(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let shaped = (1..=63).contains(&text.len()) && text.bytes().all(fits);
+    if shaped { Ok(text.to_owned()) } else { Err(format!("`{text}` is no part of a host name")) }
+}
+
+/// A lifecycle state, known to us or not, is a word such as `Warmed:Running`; a page in its place is none.
+fn parse_state(text: &str) -> Result<String, String> {
+    let shaped = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_".contains(&b));
+    if shaped { Ok(text.to_owned()) } else { Err(format!("`{text}` is not a lifecycle state")) }
+}
+
+/// EC2 takes no longer value.
+fn parse_tag_value(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length <= 256 { Ok(text.to_owned()) } else { Err(format!("a tag value of {length} characters")) }
 }
 
 fn is_mac(text: &str) -> bool {
@@ -180,13 +195,17 @@ fn escape(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_region_is_fit_to_be_part_of_a_host_name() {
-        assert!(parse_region("us-gov-west-1").is_ok());
+        assert!(parse_place("us-gov-west-1").is_ok());
         for wrong in ["", "evil.example/", "US-EAST-1", "us east"] {
-            assert!(parse_region(wrong).is_err(), "{wrong}");
+            assert!(parse_place(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -194,5 +213,90 @@ mod tests {
     fn tag_keys_are_escaped_as_one_path_segment() {
         assert_eq!(escape("aws:autoscaling:groupName"), "aws:autoscaling:groupName");
         assert_eq!(escape("é?#%"), "%C3%A9%3F%23%25");
+    }
+
+    const FIELDS: [&str; 4] = ["instanceId", "region", "availabilityZone", "pendingTime"];
+
+    /// The fields of a document, those that are read and others, in any order.
+    fn document() -> impl Strategy<Value = Vec<(String, Value)>> {
+        let others = prop::collection::vec(
+            ("[b-d]{1,6}", prop_oneof![Just(json!(null)), Just(json!([{}, 1])), Just(json!("é"))]),
+            0..6,
+        );
+        let read = (
+            "i-[0-9a-f]{8,17}",
+            "[a-z]{2}-[a-z]{1,10}-[1-9]",
+            "[a-z]{2}-[a-z]{1,10}-[1-9](-lax-1)?[a-f]",
+            0..253_402_300_800_u64,
+        );
+        (read, others)
+            .prop_map(|((instance, region, zone, launched), others)| {
+                let launched = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(launched);
+                let launched = humantime::format_rfc3339_seconds(launched).to_string();
+                let read =
+                    FIELDS.map(str::to_owned).into_iter().zip([instance, region, zone, launched].map(Value::from));
+                read.chain(others).collect::<Vec<_>>()
+            })
+            .prop_shuffle()
+    }
+
+    fn written(fields: &[(String, Value)]) -> String {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\n \"{name}\" : {value}")).collect();
+        format!("{{{}\n}}", fields.join(","))
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_is_read_whatever_else_is_in_it_and_in_whatever_order(fields in document()) {
+            let read = parse_document(&written(&fields)).expect("it is a document");
+            let launched = humantime::format_rfc3339_seconds(read.launched).to_string();
+            let read = [read.instance.to_string(), read.region, read.zone, launched];
+            for (name, read) in FIELDS.into_iter().zip(read) {
+                let written = fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+                prop_assert_eq!(written, Some(Value::from(read)), "{}", name);
+            }
+        }
+
+        #[test]
+        fn a_field_that_is_missing_or_of_another_type_is_named(
+            mut fields in document(), which in prop::sample::select(FIELDS.to_vec()),
+            wrong in prop::option::of(prop::sample::select(vec![
+                json!(null), json!(7), json!(true), json!(["i-1"]), json!({"a": "i-1"}), json!(""), json!("no such\nthing"),
+            ])),
+        ) {
+            fields.retain(|(name, _)| name != which || wrong.is_some());
+            for (name, value) in &mut fields {
+                if let (true, Some(wrong)) = (name == which, &wrong) {
+                    value.clone_from(wrong);
+                }
+            }
+            let why = parse_document(&written(&fields)).expect_err("a field is missing or wrong");
+            prop_assert!(why.contains(which), "{}: {}", which, why);
+        }
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text in prop_oneof![any::<String>(), r#"[\[{}\]:,"0-9aein.\\-]{0,200}"#, r"[0-9.\n ]{0,40}"]) {
+            prop_assert!(parse_document(&text).is_err(), "no such text is a document");
+            let ips = parse_lines::<Ipv4Addr>(&text);
+            prop_assert!(ips.is_err() || ips.is_ok_and(|ips| ips.len() == text.lines().count()));
+            prop_assert_eq!(parse_place(&text).is_ok_and(|read| read == text && text.len() < 64), parse_place(&text).is_ok());
+            prop_assert_eq!(parse_tag_value(&text).is_ok(), text.chars().count() <= 256);
+            let is_short_word = text.len() <= 64 && !text.contains(['<', '{', ' ', '\n']);
+            prop_assert!(parse_state(&text).is_err() || is_short_word);
+        }
+
+        #[test]
+        fn an_escaped_key_is_one_segment_of_a_path_and_means_itself(key in any::<String>()) {
+            let escaped = escape(&key);
+            prop_assert!(escaped.bytes().all(|b| b.is_ascii_graphic() && !b"/?#\"<>\\^`{|}".contains(&b)), "{}", escaped);
+            let mut bytes = Vec::new();
+            let mut rest = escaped.as_str();
+            while let Some(first) = rest.bytes().next() {
+                let length = if first == b'%' { 3 } else { 1 };
+                bytes.push(if first == b'%' { u8::from_str_radix(&rest[1..3], 16).expect("two digits") } else { first });
+                rest = &rest[length..];
+            }
+            prop_assert_eq!(String::from_utf8(bytes).expect("UTF-8"), key);
+        }
     }
 }

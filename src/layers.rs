@@ -121,3 +121,67 @@ fn first_line(error: &clap::Error) -> String {
 fn usage(message: &str) -> clap::Error {
     Options::command().error(clap::error::ErrorKind::ValueValidation, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The options by a command line, an environment and the text of a file.
+    fn read(args: &[String], environment: &BTreeMap<String, String>, file: &str) -> Result<Options, clap::Error> {
+        let args = [&["eip-claim".to_owned()], args].concat().into_iter().map(OsString::from).collect();
+        Options::layered(args, &|name| environment.get(name).cloned(), EnvFile::parse("f", file))
+    }
+
+    fn one(name: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(name.to_owned(), value.to_owned())])
+    }
+
+    proptest! {
+        #[test]
+        fn the_command_line_comes_before_the_environment_and_that_before_the_file(
+            times in prop::array::uniform3(prop::option::of(1..86_400_u64))
+        ) {
+            let [line, environment, file] = times;
+            let args = Vec::from_iter(line.map(|t| format!("--timeout={t}")));
+            let variables = environment.map(|t| one("EIP_CLAIM_TIMEOUT", &format!("{t}s"))).unwrap_or_default();
+            let text = file.map(|t| format!("EIP_CLAIM_TIMEOUT=\"{t}s\"\n")).unwrap_or_default();
+            let read = read(&args, &variables, &text).expect("all are times");
+            prop_assert_eq!(read.timeout, Duration::from_secs(line.or(environment).or(file).unwrap_or(300)));
+        }
+
+        #[test]
+        fn a_list_means_the_same_in_the_environment_in_the_file_and_on_the_command_line(
+            tags in prop::collection::vec("[a-z]{1,5}(=([a-z*?é\\\\ ]{0,5}[a-z])?)?", 1..5)
+        ) {
+            let args: Vec<_> = tags.iter().map(|tag| format!("--tag={tag}")).collect();
+            let expected = read(&args, &BTreeMap::new(), "").expect("all are tags").tag;
+            prop_assert_eq!(expected.len(), tags.len());
+            for separator in [",", "\n", " , ", ",,\n"] {
+                let variables = one("EIP_CLAIM_TAG", &tags.join(separator));
+                prop_assert_eq!(&read(&[], &variables, "").expect("all are tags").tag, &expected);
+            }
+            let text = format!("EIP_CLAIM_TAG='{}'", tags.join(","));
+            prop_assert_eq!(&read(&[], &BTreeMap::new(), &text).expect("all are tags").tag, &expected);
+        }
+
+        #[test]
+        fn whatever_a_variable_has_it_is_read_or_named(
+            option in prop::sample::select(vec![
+                "TAG", "ALLOCATION_ID", "PUBLIC_IP", "FILTER", "DEVICE_INDEX", "PRIVATE_IP", "TAKEOVER", "TIMEOUT",
+                "ATTEMPT_TIMEOUT", "IGNORE_LIFECYCLE", "OUTPUT", "LOG_FORMAT", "LOG_LEVEL",
+            ]),
+            value in prop_oneof![any::<String>(), "[-=,a-c0-9 \n\"]{0,20}"],
+        ) {
+            let name = format!("EIP_CLAIM_{option}");
+            if let Err(error) = read(&[], &one(&name, &value), "") {
+                prop_assert!(error.to_string().contains(&format!("{name} in the environment: ")), "{}", error);
+                prop_assert!(error.use_stderr(), "it ends with the code of a bad option");
+            }
+        }
+    }
+}

@@ -7,7 +7,8 @@
 //! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`).
-//! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`].
+//! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
+//!   which passes on only what AWS may have said (`sanity`).
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again.
 //! - [`report`] and [`result_file`]: the result, for people and for machines.
 
@@ -37,6 +38,7 @@ pub mod report;
 pub mod result_file;
 pub mod retry;
 mod round;
+mod sanity;
 mod selector;
 pub mod stop;
 mod target;

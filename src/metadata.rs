@@ -15,10 +15,11 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use tokio::time::timeout;
 
-use crate::endpoints::set;
+use crate::endpoints::{is_url, set};
 use crate::error::{Class, Error};
 use crate::http;
 use crate::retry::Deadline;
+use crate::sanity;
 
 /// IMDS answers within milliseconds or not at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -79,6 +80,12 @@ impl Metadata {
 
     /// The failure that `error`, of the SDK's client or of something that uses it, amounts to.
     pub(crate) fn failure(&self, path: &str, error: &(dyn StdError + 'static)) -> Error {
+        if let Some(why) = sanity::nonsense(error) {
+            return nonsense(path, why);
+        }
+        if chain(error).any(is_no_token) {
+            return nonsense(path, "the session token that came first is none");
+        }
         match chain(error).find_map(status) {
             Some(403) => Error::new(Class::MetadataOff, "MetadataOff", "IMDS refuses to answer (HTTP status 403)"),
             Some(status) => {
@@ -115,6 +122,8 @@ fn client() -> Result<Client, Error> {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(ATTEMPT_TIMEOUT);
     let endpoint = match (set(name), set(mode_name)) {
+        // In the clear alone: there is no TLS on the way to IMDS.
+        (Some(url), _) if !is_url(&url) || url.starts_with("https:") => return Err(usage(name, &url)),
         (Some(url), _) => url,
         (_, Some(mode)) => match EndpointMode::from_str(&mode).map_err(|_| usage(mode_name, &mode))? {
             EndpointMode::IpV6 => "http://[fd00:ec2::254]".to_owned(),
@@ -143,6 +152,17 @@ fn status(error: &(dyn StdError + 'static)) -> Option<u16> {
         _ => return None,
     };
     Some(response.status()).filter(|status| !status.is_success()).map(|status| status.as_u16())
+}
+
+/// The SDK's client makes a token of every text that a header can have; IMDS says with it how long it is good for.
+fn is_no_token(error: &(dyn StdError + 'static)) -> bool {
+    let error = error.downcast_ref::<SdkError<TokenError, HttpResponse>>();
+    matches!(error, Some(SdkError::ServiceError(token)) if token.raw().status().is_success())
+}
+
+/// Whether `error` is, or comes from, one of the SDK's client.
+pub(crate) fn is_of_imds(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).any(|error| error.is::<ImdsError>() || error.is::<SdkError<TokenError, HttpResponse>>())
 }
 
 /// An answer that cannot be what it should be.
