@@ -16,7 +16,7 @@ use crate::endpoints;
 use crate::error::{Class, Error};
 use crate::explain::explain;
 use crate::gate::Gate;
-use crate::ids::AllocationId;
+use crate::ids::{AllocationId, AssociationId};
 use crate::imds::{Identity, Imds, Interface};
 use crate::reasons;
 use crate::report::{Facts, Outcome, Report};
@@ -68,8 +68,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) me: Me,
     pub(crate) interface: Interface,
     pub(crate) target: Target,
-    /// Addresses that a write of this run may have attached here.
-    pub(crate) written: Vec<AllocationId>,
+    /// Addresses that a write of this run may have attached here, with the association that EC2 answered, if it did.
+    pub(crate) written: Vec<(AllocationId, Option<AssociationId>)>,
     /// The public addresses of the interface before the first write, where only IMDS can prove it.
     pub(crate) public_ips_before: Option<Vec<Ipv4Addr>>,
     pub(crate) start: Instant,

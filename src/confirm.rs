@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::attempt::may_be_done;
 use crate::claim::Claim;
 use crate::cloud::Filter;
 use crate::decide::Reassociation;
@@ -85,8 +86,11 @@ impl Claim<'_> {
             }
         };
         self.cloud.renew_connections();
-        if written.as_ref().map_or_else(|error| error.class == Class::Transient, |_| true) {
-            self.written.push(wanted.allocation.clone());
+        let written = written.map_err(|error| self.about_target(error));
+        match &written {
+            Ok(Written::Answered(association)) => self.written.push((wanted.allocation.clone(), association.clone())),
+            Err(error) if !may_be_done(error) => {}
+            _ => self.written.push((wanted.allocation.clone(), None)),
         }
         written
     }
@@ -99,6 +103,7 @@ impl Claim<'_> {
         let association = match written {
             Written::Shown(address) => {
                 self.facts.shown(&address, Witness::Api);
+                self.note_held(&wanted.allocation);
                 return Ok(Outcome::Claimed);
             }
             Written::Answered(association) => association,
@@ -120,7 +125,10 @@ impl Claim<'_> {
         match seen {
             Ok(Seen::Here(address)) => self.facts.shown(&address, Witness::Api),
             Ok(Seen::HereByImds(public_ip)) => self.proven_by_imds(public_ip),
-            Ok(Seen::Elsewhere(error)) => return Err(error),
+            Ok(Seen::Elsewhere(error)) => {
+                self.note_held(&wanted.allocation);
+                return Err(error);
+            }
             Err(error) if error.code == UNCHANGED && !self.deadline.remaining().is_zero() => {
                 self.proven_by_imds(match self.public_ips_before.as_deref() {
                     Some([only]) => Some(*only),
@@ -129,6 +137,7 @@ impl Claim<'_> {
             }
             Err(error) => return Err(error),
         }
+        self.note_held(&wanted.allocation);
         tracing::info!(address = %wanted.allocation, ?witness, "confirmed");
         Ok(Outcome::Claimed)
     }

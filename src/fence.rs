@@ -9,6 +9,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::attempt::may_be_done;
 use crate::claim::Claim;
 use crate::classify::is_about_credentials;
 use crate::cloud::Target;
@@ -39,7 +40,7 @@ impl Claim<'_> {
     ) -> Result<Outcome, Error> {
         // To move an address from one interface of this instance to another takes nothing from anybody.
         let reach = if holder.id == self.me.instance { Reach::FreeOnly } else { Reach::Held };
-        if let Err(error) = self.fit_to_take(address).await {
+        if let Err(error) = self.fit_to_take(address, addresses).await {
             return Err(self.learn(error, &address.allocation, addresses).await);
         }
         if let Some(skipped) = self.pass_gate(reach).await? {
@@ -99,31 +100,43 @@ impl Claim<'_> {
             })
             .await;
         self.facts.repeats += retry.attempts() - 1;
-        let written = written?;
-        // Somebody has it now: this instance, or whoever was quicker.
-        self.facts.stranded = None;
         match written {
-            Ok(written) => self.confirm(&wanted, written).await,
-            Err(lost) => Err(self.learn(lost, &address.allocation, addresses).await),
+            Ok(Ok(written)) => self.confirm(&wanted, written).await,
+            Ok(Err(lost)) => {
+                self.note_held(&address.allocation);
+                Err(self.learn(lost, &address.allocation, addresses).await)
+            }
+            // It is still on nobody, and this instance cannot have it.
+            Err(error) if error.class == Class::TargetTaken => {
+                Err(self.learn(error, &address.allocation, addresses).await)
+            }
+            Err(error) => Err(error),
         }
     }
 
     /// Everything that would make the association fail after the disassociation.
     /// That this instance is running, the decision has seen to.
-    async fn fit_to_take(&self, address: &Address) -> Result<(), Error> {
-        if let Some(other) = self.on_target().await?.iter().find(|other| other.allocation != address.allocation) {
-            return Err(reasons::target_taken(&self.me, other));
+    async fn fit_to_take(&self, address: &Address, addresses: &[Address]) -> Result<(), Error> {
+        let other = self.on_target().await?.into_iter().find(|other| other.allocation != address.allocation);
+        match other {
+            Some(other) if addresses.iter().any(|a| a.allocation == other.allocation) => {
+                return Err(reasons::held_already(&other));
+            }
+            Some(other) => return Err(reasons::target_taken(&self.me, &other)),
+            None => {}
         }
         self.cloud.may_associate(&address.allocation, &self.target).await
     }
 
     /// Ends the association of `cut`, if it is still there. From here on the address may be on nobody.
     async fn end(&mut self, cut: &Stranded) -> Result<(), Error> {
-        self.facts.stranded = Some(cut.clone());
+        let before = self.facts.stranded.replace(cut.clone());
         match self.cloud.disassociate(&cut.association).await {
-            Err(error) if error.class == Class::Transient => Ok(()),
+            // It may have been carried out, whatever answered for it.
+            Err(error) if may_be_done(&error) => Ok(()),
             Err(error) if error.class != Class::LostRace => {
-                self.facts.stranded = None;
+                // Refused, it has ended nothing; but an earlier one, still unanswered, may yet arrive.
+                self.facts.stranded = before;
                 Err(error)
             }
             Ok(()) | Err(_) => {
@@ -135,13 +148,19 @@ impl Claim<'_> {
 
     /// Takes note of a look: an address that is seen associated anew is not stranded.
     pub(crate) fn note_rescued(&mut self, addresses: &[Address]) {
-        let is_rescued = |stranded: &Stranded| {
-            addresses.iter().any(|address| {
-                let now = address.association.as_ref().map(|association| &association.id);
-                address.allocation == stranded.allocation && now.is_some_and(|id| *id != stranded.association)
-            })
+        let Some(stranded) = &self.facts.stranded else { return };
+        let is_anew = |address: &&Address| {
+            let now = address.association.as_ref().map(|association| &association.id);
+            address.allocation == stranded.allocation && now.is_some_and(|id| *id != stranded.association)
         };
-        if self.facts.stranded.as_ref().is_some_and(is_rescued) {
+        if let Some(address) = addresses.iter().find(is_anew) {
+            self.note_held(&address.allocation);
+        }
+    }
+
+    /// Takes note that somebody has this address: it is not stranded.
+    pub(crate) fn note_held(&mut self, allocation: &AllocationId) {
+        if self.facts.stranded.as_ref().is_some_and(|stranded| stranded.allocation == *allocation) {
             self.facts.stranded = None;
             self.hold = None;
         }

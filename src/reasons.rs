@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
+use crate::attempt::may_be_done;
 use crate::cli::Options;
 use crate::cloud::{Filter, Target};
 use crate::decide::{Me, Reach, Waiting};
@@ -97,6 +98,12 @@ pub(crate) fn target_taken(me: &Me, other: &Address) -> Error {
     Error::new(Class::TargetTaken, TARGET_TAKEN, message).advise(advice)
 }
 
+/// The private address that the claim is for has one of the addresses that are to be claimed.
+pub(crate) fn held_already(other: &Address) -> Error {
+    let message = format!("{} is on this instance already, which the look before did not show yet", other.public_ip);
+    Error::new(Class::NotYet, "HeldAlready", message)
+}
+
 /// The takeover would not be done before the deadline.
 pub(crate) fn too_late(address: &Address, left: Duration, needed: Duration) -> Error {
     let (left, needed) = (format_duration(Duration::from_millis(left.as_millis() as u64)), format_duration(needed));
@@ -109,18 +116,6 @@ pub(crate) fn too_late(address: &Address, left: Duration, needed: Duration) -> E
 
 /// The worst end of a run: an association has been ended, and the new one has not been seen.
 pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&str>) -> Outcome {
-    let error = match outcome {
-        Outcome::Failed(error) | Outcome::Yielded(error) => error,
-        Outcome::Skipped(state) => {
-            Error::new(Class::Interrupted, "Skipped", format!("Auto Scaling wants this instance {state} now"))
-        }
-        Outcome::Claimed | Outcome::AlreadyHeld => return outcome,
-    };
-    let (taken, left) = match (stranded.acknowledged, error.class) {
-        (false, _) => ("was being taken", "may be unassociated now"),
-        (true, Class::Transient) => ("was taken", "is left unassociated unless the last call was carried out"),
-        (true, _) => ("was taken", "is left unassociated"),
-    };
     let Stranded { public_ip, allocation, holder, .. } = stranded;
     let target = match &stranded.target {
         Target::Instance(id) => format!("--instance-id {id}"),
@@ -130,6 +125,22 @@ pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&st
     let repair = format!(
         "aws ec2 associate-address --region {region} --allocation-id {allocation} {target} --no-allow-reassociation"
     );
+    let error = match outcome {
+        Outcome::Failed(error) | Outcome::Yielded(error) => error,
+        Outcome::Skipped(state) => {
+            Error::new(Class::Interrupted, "Skipped", format!("Auto Scaling wants this instance {state} now"))
+        }
+        // It has another one of the pool meanwhile, so that this one is free for the others.
+        Outcome::Claimed | Outcome::AlreadyHeld => {
+            tracing::error!(address = %allocation, %holder, "{public_ip} was taken from {holder}, and is left unassociated");
+            return outcome;
+        }
+    };
+    let (taken, left) = match stranded.acknowledged {
+        false => ("was being taken", "may be unassociated now"),
+        true if may_be_done(&error) => ("was taken", "is left unassociated unless the last call was carried out"),
+        true => ("was taken", "is left unassociated"),
+    };
     let message = format!("{public_ip} {taken} from {holder}, and {left}: {}", error.message);
     let advice = format!("repair it with: {repair}; then: {}", error.remedy());
     Outcome::Failed(Error { message, ..error }.advise(advice))

@@ -65,7 +65,7 @@ impl Claim<'_> {
         match decision {
             Decision::AlreadyHeld(address) => {
                 self.facts.shown(address, Witness::Api);
-                if self.written.contains(&address.allocation) {
+                if self.has_written(address) {
                     return Ok(Outcome::Claimed);
                 }
                 self.facts.previous_holder = None;
@@ -97,6 +97,14 @@ impl Claim<'_> {
             }
             Decision::NoMatch => Err(reasons::no_match(&self.me, &addresses, &filters, &self.region)),
         }
+    }
+
+    /// Whether the association that `address` is shown with may be the work of this run.
+    fn has_written(&self, address: &Address) -> bool {
+        let shown = address.association.as_ref().map(|association| &association.id);
+        self.written.iter().any(|(allocation, association)| {
+            *allocation == address.allocation && (association.is_none() || association.as_ref() == shown)
+        })
     }
 
     async fn associate_unseen(&mut self, allocation: AllocationId, reach: Reach) -> Result<Outcome, Error> {
@@ -133,9 +141,6 @@ impl Claim<'_> {
     /// Draws the conclusions from a refused write: which address to try next, and where to.
     pub(crate) async fn learn(&mut self, mut error: Error, tried: &AllocationId, addresses: &[Address]) -> Error {
         match error.class {
-            Class::LostRace if error.message.contains(&self.me.private_ip.to_string()) => {
-                return self.who_is_on_target(error, addresses).await;
-            }
             Class::LostRace => self.me.lost.push(tried.clone()),
             Class::NotOurs => {
                 self.me.refused.push(tried.clone());

@@ -32,6 +32,16 @@ pub(crate) fn named(identity: &Identity, interface: &Interface, private_ip: Ipv4
 }
 
 impl Claim<'_> {
+    /// A refusal that names the target's private address, whatever its range, is about the target.
+    pub(crate) fn about_target(&self, error: Error) -> Error {
+        let is_named = |word: &str| word.parse() == Ok(self.me.private_ip);
+        let mut words = error.message.split(|c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':');
+        match error.class {
+            Class::LostRace if words.any(is_named) => Error { class: Class::TargetTaken, ..error },
+            _ => error,
+        }
+    }
+
     /// Names the address that the target has already. It may be one of ours, which the reads do not show yet.
     pub(crate) async fn who_is_on_target(&self, mut error: Error, addresses: &[Address]) -> Error {
         match self.on_target().await {
