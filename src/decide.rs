@@ -143,11 +143,12 @@ pub enum Waiting<'a> {
 /// `holders` is the answer about the instances that [`holders_that_matter`] names.
 pub fn decide<'a>(me: &Me, addresses: &'a [Address], holders: &'a [Instance], policy: Policy) -> Decision<'a> {
     let candidates = candidates(me, addresses);
-    if let Some(ours) = candidates.iter().find(|a| me.holds(a)) {
+    let first = |wanted: &dyn Fn(&Address) -> bool| first(me, &candidates, wanted);
+    if let Some(ours) = first(&|a| me.holds(a)) {
         return Decision::AlreadyHeld(ours);
     }
-    let first = candidates.iter().find(|a| me.has(a)).or_else(|| candidates.iter().find(|a| a.association.is_none()));
-    let (Some(&address), sole) = (first.or(candidates.first()), candidates.len() == 1) else {
+    let best = first(&|a| me.has(a)).or_else(|| first(&|a| a.association.is_none())).or_else(|| first(&|_| true));
+    let (Some(address), sole) = (best, candidates.len() == 1) else {
         return Decision::NoMatch;
     };
     match policy {
@@ -178,12 +179,20 @@ pub fn holders_that_matter(me: &Me, addresses: &[Address], policy: Policy) -> Ve
     }
 }
 
-/// The addresses that this instance may have at all, in the order in which it tries them.
+/// What `release` may end: the associations that this instance holds, where it wants them.
+pub fn releasable<'a>(me: &Me, addresses: &'a [Address]) -> Vec<(&'a Address, &'a Association)> {
+    let held = candidates(me, addresses).into_iter().filter(|a| me.holds(a));
+    held.filter_map(|a| Some((a, a.association.as_ref()?))).collect()
+}
+
+/// The addresses that this instance may have at all.
 pub fn candidates<'a>(me: &Me, addresses: &'a [Address]) -> Vec<&'a Address> {
-    let mut candidates: Vec<_> =
-        addresses.iter().filter(|a| a.left_alone().is_none() && !me.refused.contains(&a.allocation)).collect();
-    candidates.sort_by_cached_key(|a| me.rank(a));
-    candidates
+    addresses.iter().filter(|a| a.left_alone().is_none() && !me.refused.contains(&a.allocation)).collect()
+}
+
+/// The one that this instance tries first of those that are `wanted`.
+fn first<'a>(me: &Me, candidates: &[&'a Address], wanted: impl Fn(&Address) -> bool) -> Option<&'a Address> {
+    candidates.iter().copied().filter(|a| wanted(a)).min_by_key(|a| me.rank(a))
 }
 
 /// A single address: the newest instance has it.
@@ -203,8 +212,7 @@ fn succeed<'a>(me: &Me, address: &'a Address, holders: &'a [Instance]) -> Decisi
 
 /// A pool: a holder that is gone, or else one that EC2 reports as impaired; never a live sibling.
 fn inherit<'a>(me: &Me, candidates: &[&'a Address], holders: &'a [Instance]) -> Option<Decision<'a>> {
-    let first =
-        |wanted: fn(Option<&Instance>) -> bool| candidates.iter().copied().find(|a| wanted(find(holders, a.holder())));
+    let first = |wanted: fn(Option<&Instance>) -> bool| first(me, candidates, |a| wanted(find(holders, a.holder())));
     first(|holder| holder.is_some_and(|h| h.state.is_gone()))
         .or_else(|| first(|holder| holder.is_some_and(|h| h.impaired)))
         .map(|address| take_over(me, address, holders))
@@ -423,8 +431,8 @@ mod tests {
             tried.push(address.allocation.clone());
             me.lost.push(address.allocation.clone());
         }
-        let first = candidates(&me, &addresses)[0].allocation.clone();
-        assert_eq!(first, tried[0], "the one that was lost longest ago comes first again");
+        let first = first(&me, &candidates(&me, &addresses), |_| true).map(|a| a.allocation.clone());
+        assert_eq!(first.as_ref(), Some(&tried[0]), "the one that was lost longest ago comes first again");
         tried.sort();
         tried.dedup();
         assert_eq!(tried.len(), 3);
@@ -447,7 +455,7 @@ mod tests {
         let pool: Vec<_> = (0..100).map(|n| address(n, None)).collect();
         let first = |n: u32| {
             let me = Me { instance: format!("i-{n:017x}").parse().expect("an id"), ..me() };
-            candidates(&me, &pool)[0].allocation.clone()
+            first(&me, &candidates(&me, &pool), |_| true).map(|a| a.allocation.clone())
         };
         let mut firsts: Vec<_> = (0..100).map(first).collect();
         assert_eq!(firsts[0], first(0));

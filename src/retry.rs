@@ -13,7 +13,12 @@ use crate::error::{Class, Error, Pace, Patience};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The pauses double up to this; short enough to take an address over within seconds of its release.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Throttling is answered with longer pauses: EC2's buckets refill by a few tokens a second for the whole account.
+/// Throttled, a pause takes at most a fourth of the time paused so far: the longer a crowd takes, the more rarely
+/// each of it calls, and when the crowd is gone, the last one sleeps on for a small part of the whole only.
+const THROTTLED_PART: u32 = 4;
+/// But always up to this long: EC2's buckets refill by a few tokens a second for the whole account.
+const SHORTEST_CAP_THROTTLED: Duration = Duration::from_secs(2);
+/// And never longer than this.
 const LONGEST_PAUSE_THROTTLED: Duration = Duration::from_secs(8);
 
 /// The instant after which nothing is begun and nothing goes on.
@@ -46,29 +51,34 @@ impl Deadline {
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     failures: u32,
+    /// All pauses since the first failure.
+    paused: Duration,
     rng: fastrand::Rng,
 }
 
 impl Backoff {
     /// A backoff whose draws are decided by `seed`.
     pub fn seeded(seed: u64) -> Self {
-        Self { failures: 0, rng: fastrand::Rng::with_seed(seed) }
+        Self { rng: fastrand::Rng::with_seed(seed), ..Self::default() }
     }
 
     /// The pause to make after one more failure.
     pub fn next(&mut self, pace: Pace) -> Duration {
         let longest = match pace {
             Pace::Usual => LONGEST_PAUSE,
-            Pace::Throttled => LONGEST_PAUSE_THROTTLED,
+            Pace::Throttled => (self.paused / THROTTLED_PART).clamp(SHORTEST_CAP_THROTTLED, LONGEST_PAUSE_THROTTLED),
         };
         let ceiling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(longest);
+        let pause = ceiling.mul_f64(self.rng.f64());
         self.failures += 1;
-        ceiling.mul_f64(self.rng.f64())
+        self.paused += pause;
+        pause
     }
 
     /// Forgets the failures: the next pause is a first one.
     pub fn reset(&mut self) {
         self.failures = 0;
+        self.paused = Duration::ZERO;
     }
 }
 
@@ -278,8 +288,8 @@ mod tests {
 
     #[test]
     fn pauses_double_to_their_cap_with_full_jitter() {
-        for (pace, longest) in [(Pace::Usual, LONGEST_PAUSE), (Pace::Throttled, LONGEST_PAUSE_THROTTLED)] {
-            let mut highest = [Duration::ZERO; 12];
+        for (pace, longest) in [(Pace::Usual, LONGEST_PAUSE), (Pace::Throttled, SHORTEST_CAP_THROTTLED)] {
+            let mut highest = [Duration::ZERO; 8];
             for seed in 0..2_000 {
                 let mut backoff = Backoff::seeded(seed);
                 for high in &mut highest {
@@ -291,5 +301,22 @@ mod tests {
                 assert!(high <= ceiling && high > ceiling.mul_f64(0.98), "pause {n}: {high:?} of {ceiling:?}");
             }
         }
+    }
+
+    #[test]
+    fn throttled_pauses_grow_with_the_time_that_it_takes() {
+        let (mut longest, mut usual) = (Duration::ZERO, Duration::ZERO);
+        for seed in 0..100 {
+            let (mut backoff, mut paused) = (Backoff::seeded(seed), Duration::ZERO);
+            for n in 0..100 {
+                let pause = backoff.next(Pace::Throttled);
+                assert!(pause <= SHORTEST_CAP_THROTTLED.max(paused / 4), "pause {n}: {pause:?} after {paused:?}");
+                paused += pause;
+                longest = longest.max(pause);
+            }
+            usual = usual.max(backoff.next(Pace::Usual));
+        }
+        assert!(longest <= LONGEST_PAUSE_THROTTLED && longest > LONGEST_PAUSE_THROTTLED.mul_f64(0.98), "{longest:?}");
+        assert!(usual <= LONGEST_PAUSE, "{usual:?}");
     }
 }
