@@ -205,7 +205,8 @@ fn an_address_that_is_left_unassociated_is_reported_with_the_command_that_repair
         ("UnauthorizedOperation", answer(403, "UnauthorizedOperation", "You are not authorized"), 77),
         ("InternalError", answer(500, "InternalError", "An internal error has occurred"), 75),
         ("RequestLimitExceeded", answer(503, "RequestLimitExceeded", "Request limit exceeded."), 75),
-        ("Resource.AlreadyAssociated", answer(400, "Resource.AlreadyAssociated", on_interface), 78),
+        // No read shows another address on the target: it may be one of ours that is not shown yet.
+        ("Resource.AlreadyAssociated", answer(400, "Resource.AlreadyAssociated", on_interface), 75),
         ("InvalidAllocationID.NotFound", answer(400, "InvalidAllocationID.NotFound", "It does not exist"), 78),
         ("AttemptTimeout", Fault::Hang, 75),
         ("ConnectionFailed", Fault::Reset, 75),
@@ -238,6 +239,34 @@ fn a_disassociation_that_is_done_at_the_second_attempt_and_never_answered_is_not
     assert_eq!(ended(&run), (75, "failed".to_owned()), "{run:#?}");
     assert_eq!(holder_of(&cloud, &address), None, "{run:#?}");
     assert!(run.error("message").contains("may be unassociated"), "{run:#?}");
+    assert!(run.error("remedy").contains("aws ec2 associate-address"), "{run:#?}");
+}
+
+#[test]
+fn a_disassociation_that_goes_unanswered_is_not_forgotten_when_the_second_one_is_refused() {
+    let Succession { cloud, me, judged, .. } = succession(Options::default());
+    cloud.fault("DisassociateAddress", Calls::Nth(1), Fault::Reset);
+    cloud.fault("DisassociateAddress", Calls::From(2), answer(403, "UnauthorizedOperation", "You are not authorized"));
+    let run = run(&cloud, &me, &BRIEFLY);
+    assert_eq!(ended(&run), (77, "failed".to_owned()), "{run:#?}");
+    assert_eq!(disassociations(&cloud).len(), 2, "{:?}", sent(&cloud));
+    assert!(disassociations(&cloud).iter().all(|r| r.params["AssociationId"] == judged), "{run:#?}");
+    // The first one may be under way yet.
+    assert!(run.error("message").contains("may be unassociated"), "{run:#?}");
+    assert!(run.error("remedy").contains("aws ec2 associate-address"), "{run:#?}");
+}
+
+#[test]
+fn an_association_that_ec2_accepts_and_never_shows_leaves_the_address_on_nobody_and_the_error_says_so() {
+    let Succession { cloud, address, me, .. } = succession(Options::default());
+    let body = "<AssociateAddressResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><return>true</return>\
+                <associationId>eipassoc-0123456789abcdef0</associationId></AssociateAddressResponse>";
+    let in_vain = Fault::Garbage { content_type: "text/xml".to_owned(), body: body.into() };
+    cloud.fault("AssociateAddress", Calls::From(2), in_vain);
+    let run = run(&cloud, &me, &BRIEFLY);
+    assert_eq!(ended(&run), (75, "failed".to_owned()), "{run:#?}");
+    assert_eq!(holder_of(&cloud, &address), None, "{run:#?}");
+    assert!(run.error("message").contains("left unassociated"), "{run:#?}");
     assert!(run.error("remedy").contains("aws ec2 associate-address"), "{run:#?}");
 }
 

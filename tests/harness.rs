@@ -14,6 +14,24 @@ use serde_json::Value;
 /// An hour: longer than any role takes to propagate.
 pub const OLD: Duration = Duration::from_secs(60 * 60);
 
+/// The keys of the result, in their order.
+pub const KEYS: [&str; 14] = [
+    "allocation_id",
+    "association_id",
+    "attempts",
+    "availability_zone",
+    "elapsed_ms",
+    "error",
+    "instance_id",
+    "network_interface_id",
+    "outcome",
+    "previous_holder",
+    "private_ip",
+    "public_ip",
+    "region",
+    "verified_by",
+];
+
 /// A run of the binary that has ended.
 #[derive(Debug)]
 pub struct Run {

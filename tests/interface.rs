@@ -13,7 +13,7 @@ use std::time::Duration;
 use fakecloud::{Calls, Cloud, Fault, Launch, Options, tags};
 use serde_json::Value;
 
-use crate::harness::{OLD, Run, binary, command, each, finish, holder, launch, one_of_each, sent};
+use crate::harness::{KEYS, OLD, Run, binary, command, each, finish, holder, launch, one_of_each, sent};
 use crate::requests::{Folder, HASTY, PATIENT, claim, held_since, run_with};
 
 /// What comes before and after the number of milliseconds.
@@ -49,23 +49,6 @@ fn the_text_is_one_line_for_a_person() {
     let skipped = text(&instance, &[]);
     assert!(skipped.contains(&instance) && skipped.contains("Standby"), "{skipped}");
 }
-
-const KEYS: [&str; 14] = [
-    "allocation_id",
-    "association_id",
-    "attempts",
-    "availability_zone",
-    "elapsed_ms",
-    "error",
-    "instance_id",
-    "network_interface_id",
-    "outcome",
-    "previous_holder",
-    "private_ip",
-    "public_ip",
-    "region",
-    "verified_by",
-];
 
 fn keys(value: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();

@@ -165,6 +165,20 @@ fn garbage_from_the_metadata_service_is_never_acted_on() {
 }
 
 #[test]
+fn a_write_for_which_the_credentials_make_no_sense_has_not_been_sent() {
+    let (cloud, address, me) = one_of_each();
+    cloud.associate(&address.allocation_id, &me);
+    let page = Fault::Garbage { content_type: "text/html".to_owned(), body: "<html></html>".into() };
+    cloud.fault("GET /latest/meta-data/iam/", Calls::First(2), page);
+    let only = ["--takeover=always", "--allocation-id", &address.allocation_id, "--timeout=30s"];
+    let run = run(&cloud, &me, &only);
+    // So it is sent, and only then is the address claimed.
+    assert_eq!(ended(&run), (0, "claimed".to_owned()), "{run:#?}");
+    assert_eq!(writes(&cloud).len(), 1, "{run:#?}");
+    assert!(run.stderr.contains("ImdsNonsense"), "{run:#?}");
+}
+
+#[test]
 fn reads_that_take_long_do_not_add_up_beyond_the_deadline() {
     let (cloud, _, me) = one_of_each();
     // Each read is within its own limit of a second; the items of an interface are read after the list of all.

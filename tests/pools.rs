@@ -251,3 +251,22 @@ fn twenty_instances_that_boot_at_once_share_twenty_addresses() {
     }
     assert_eq!(cloud.history().len(), 20, "nobody lost what it had: {:#?}", cloud.history());
 }
+
+#[test]
+fn an_address_of_the_pool_that_is_here_before_reads_show_it_is_not_taken_for_somebody_else_s() {
+    let (cloud, pool, instance) = pool(2);
+    for address in &pool {
+        cloud.stop(&held_since(&cloud, address, OLDER));
+    }
+    // The look is early enough to show the holder that was, and the look at the target late enough to show this one.
+    cloud.set_read_lag(Duration::from_millis(500));
+    cloud.set_latency(Duration::from_millis(200));
+    let (first, second) = (&pool[first_choice(2)], &pool[1 - first_choice(2)]);
+    cloud.associate(&second.allocation_id, &instance);
+    let run = claim(&cloud, &instance, PATIENT, &["--tag=asg"]);
+    run.expect(0, "already_held");
+    assert!(sent(&cloud).contains(&"DescribeInstances".to_owned()), "the look was too late: {:?}", sent(&cloud));
+    assert!(run.stderr.contains("HeldAlready"), "{run:#?}");
+    assert_no_writes(&cloud);
+    assert_ne!(holder(&cloud, first), Some(instance), "{run:#?}");
+}

@@ -78,7 +78,7 @@ impl World {
             if holder.interface_id == place.interface_id && holder.private_ip == place.private_ip {
                 let association_id = holder.association_id.clone();
                 let instance = holder.instance_id.clone();
-                self.note(&ask.allocation_id, instance.clone(), instance, by, true);
+                self.note(&ask.allocation_id, instance.clone(), instance, None, by, true);
                 return Ok(Associated { association_id, remap: true });
             }
             if ask.allow_reassociation == Some(false) {
@@ -131,13 +131,13 @@ impl World {
             association_id: self.new_association(allocation_id),
         };
         self.edit_address(allocation_id, |address| address.holder = Some(holder));
-        self.note(allocation_id, None, None, None, false);
+        self.note(allocation_id, None, None, None, None, false);
     }
 
     /// The address is on nobody afterwards.
     pub(crate) fn take_off(&mut self, allocation_id: &str, by: Option<&str>) {
         if let Some(holder) = self.unplug(allocation_id) {
-            self.note(allocation_id, holder.instance_id.clone(), None, by, false);
+            self.note(allocation_id, holder.instance_id.clone(), None, Some(holder.association_id), by, false);
             if let Some(instance) = holder.instance_id {
                 self.auto_assign(&instance);
             }
@@ -214,7 +214,9 @@ impl World {
     }
 
     fn put_on(&mut self, allocation_id: &str, place: Place, by: Option<&str>) -> String {
-        let from = self.unplug(allocation_id).and_then(|holder| holder.instance_id);
+        let before = self.unplug(allocation_id);
+        let ended = before.as_ref().map(|holder| holder.association_id.clone());
+        let from = before.and_then(|holder| holder.instance_id);
         let association_id = self.new_association(allocation_id);
         let public_ip = self.address(allocation_id).public_ip;
         let eip = Eip { allocation_id: allocation_id.into(), association_id: association_id.clone(), public_ip };
@@ -236,7 +238,7 @@ impl World {
             association_id: association_id.clone(),
         };
         self.edit_address(allocation_id, |address| address.holder = Some(holder));
-        self.note(allocation_id, from.clone(), Some(place.instance_id), by, false);
+        self.note(allocation_id, from.clone(), Some(place.instance_id), ended, by, false);
         if let Some(loser) = from {
             self.auto_assign(&loser);
         }
@@ -266,9 +268,17 @@ impl World {
         id
     }
 
-    fn note(&mut self, allocation_id: &str, from: Option<String>, to: Option<String>, by: Option<&str>, remap: bool) {
+    fn note(
+        &mut self,
+        allocation_id: &str,
+        from: Option<String>,
+        to: Option<String>,
+        ended: Option<String>,
+        by: Option<&str>,
+        remap: bool,
+    ) {
         let by = by.map(String::from);
-        self.history.push(Event { at: self.now, allocation_id: allocation_id.into(), from, to, by, remap });
+        self.history.push(Event { at: self.now, allocation_id: allocation_id.into(), from, to, ended, by, remap });
     }
 }
 

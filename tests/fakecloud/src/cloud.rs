@@ -315,8 +315,8 @@ impl Cloud {
 /// What goes wrong.
 impl Cloud {
     /// Sets a fault for calls of an API: an action (`AssociateAddress`), the beginning of a path of
-    /// the metadata service (`GET /latest/meta-data/iam/`, `PUT /latest/api/token`), or a whole
-    /// service (`EC2`, `STS`, `AutoScaling`, `IMDS`). Of several faults the first that hits is used.
+    /// the metadata service (`GET /latest/meta-data/iam/`, `PUT /latest/api/token`; with a `$` after
+    /// it, that path alone), or a whole service (`EC2`, `STS`, `AutoScaling`, `IMDS`). Of several faults the first that hits is used.
     pub fn fault(&self, api: &str, calls: Calls, fault: Fault) -> FaultSet<'_> {
         let id = self.inside().faults.set(api, calls, fault, None);
         FaultSet { cloud: self, id }

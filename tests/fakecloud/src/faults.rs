@@ -52,9 +52,10 @@ impl Faults {
 }
 
 impl Rule {
-    /// A service, an action, or the beginning of a path of the metadata service.
+    /// A service, an action, or the beginning of a path of the metadata service; with `$` at its end, all of it.
     fn means(&self, service: Service, action: &str) -> bool {
         self.api == service.name()
+            || self.api.strip_suffix('$') == Some(action)
             || self.api == action
             || service == Service::Imds && self.api.contains(" /") && action.starts_with(&self.api)
     }
@@ -74,6 +75,15 @@ mod tests {
         assert!(matches!(hit("DescribeAddresses"), Some(Fault::Reset)));
         assert!(matches!(hit("AssociateAddress"), Some(Fault::Hang)));
         assert!(hit("AssociateAddress").is_none());
+    }
+
+    #[test]
+    fn a_path_means_what_is_below_it_unless_it_is_ended() {
+        let mut faults = Faults::default();
+        faults.set("GET /latest/meta-data/iam/$", Calls::All, Fault::Hang, None);
+        let mut hit = |path| faults.hit(Service::Imds, path, None).is_some();
+        assert!(hit("GET /latest/meta-data/iam/"));
+        assert!(!hit("GET /latest/meta-data/iam/info"));
     }
 
     #[test]

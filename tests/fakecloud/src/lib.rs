@@ -46,6 +46,7 @@ mod filters;
 mod groups;
 mod iam;
 mod imds;
+mod payload;
 mod query;
 mod region;
 mod server;

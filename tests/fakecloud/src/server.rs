@@ -1,12 +1,13 @@
 //! The listeners and their connections, on one thread: HTTP/1.1 with keep-alive, and every way in
 //! which an answer can fail to arrive.
 
+use crate::payload::Payload;
 use crate::query::{self, Answer, Call};
 use crate::region::Region;
 use crate::types::{Fault, Service};
 use crate::world::ApiError;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -89,13 +90,13 @@ async fn accept(region: Arc<Region>, door: Door, listener: TcpListener, mut clos
 
 /// How a connection is to end, when not by itself.
 #[derive(Default)]
-struct End {
+pub(crate) struct End {
     now: Notify,
     reset: AtomicBool,
 }
 
 impl End {
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         self.now.notify_one();
     }
 
@@ -200,6 +201,15 @@ impl Connection {
                 let headers = vec![("content-type", content_type)];
                 Answer { status: 200, headers, body, ..Answer::default() }
             }
+            Fault::Raw { done, status, headers, body, flow } => {
+                if done {
+                    carry_out();
+                }
+                let answer = Answer { status, headers, ..Answer::default() };
+                let mut response = self.send(&call, arrival.number, answer).await;
+                *response.body_mut() = Payload::flowing(body, flow, &self.end);
+                return response;
+            }
             Fault::Truncate => {
                 let answer = carry_out();
                 let mut response = self.send(&call, arrival.number, answer).await;
@@ -276,7 +286,8 @@ impl Connection {
         let mut response = Response::new(Payload::whole(answer.body));
         *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let date = ("date", http_date(clock));
-        for (name, value) in answer.headers.into_iter().chain([date]) {
+        // An answer may have a date of its own.
+        for (name, value) in [date].into_iter().chain(answer.headers) {
             if let Ok(value) = HeaderValue::try_from(value) {
                 response.headers_mut().insert(HeaderName::from_static(name), value);
             }
@@ -287,50 +298,4 @@ impl Connection {
 
 fn http_date(time: SystemTime) -> String {
     httpdate::fmt_http_date(time)
-}
-
-/// A body, of which perhaps only the first half comes.
-struct Payload {
-    bytes: Option<Bytes>,
-    length: u64,
-    cut: Option<Arc<End>>,
-}
-
-impl Payload {
-    fn whole(bytes: Vec<u8>) -> Payload {
-        let length = bytes.len() as u64;
-        Payload { bytes: Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), length, cut: None }
-    }
-
-    /// Half of it, then the end of the connection.
-    fn cut(&mut self, end: Arc<End>) {
-        if let Some(bytes) = &mut self.bytes {
-            bytes.truncate(bytes.len() / 2);
-        }
-        self.cut = Some(end);
-    }
-}
-
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match (self.bytes.take(), &self.cut) {
-            (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            (None, Some(end)) => {
-                end.close();
-                Poll::Pending
-            }
-            (None, None) => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none() && self.cut.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
-    }
 }

@@ -260,6 +260,8 @@ pub struct Event {
     pub from: Option<String>,
     /// The instance that holds it.
     pub to: Option<String>,
+    /// The association that ended with it.
+    pub ended: Option<String>,
     /// The instance that asked for it; `None` is another hand.
     pub by: Option<String>,
     /// It was already there: nothing changed, but AWS may bill it.
@@ -364,6 +366,9 @@ pub enum Fault {
     /// Nothing is done; 200 and this body are answered.
     #[allow(missing_docs)]
     Garbage { content_type: String, body: Vec<u8> },
+    /// This is answered, and it comes in this way; before that nothing is done, or, if `done`, the call.
+    #[allow(missing_docs)]
+    Raw { done: bool, status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>, flow: Flow },
     /// The call is carried out; half of its answer comes, then the connection is closed.
     Truncate,
     /// The call is carried out; no answer ever comes.
@@ -375,6 +380,21 @@ pub enum Fault {
     CommitThenError { status: u16, code: String, message: String },
     /// The call is carried out at once; the answer comes later.
     CommitThenDelay(Duration),
+}
+
+/// How a body comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// At once, and as long as its header says.
+    Whole,
+    /// All of it; more is announced, but the connection is closed.
+    Cut,
+    /// A byte at a time.
+    Trickle,
+    /// Over and over again, until so many bytes are sent; their number is announced.
+    Repeated(u64),
+    /// Over and over again, in chunks, for ever.
+    Endless,
 }
 
 /// Tags, or any other map of strings, from pairs.
