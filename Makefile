@@ -1,4 +1,5 @@
-# What a person does with this project: `make demo` shows the main job, `make test` passes everything.
+# What a person does with this project: `make demo` shows the main job, `make test` passes everything,
+# `make prove` goes on for half an hour to show that it holds whatever the timing.
 #
 # With RUSTC_BOOTSTRAP=1 (or on a nightly) the AWS SDK compiles in a third of the time, see CONTRIBUTING.md.
 
@@ -9,7 +10,7 @@ DEBUG := $(abspath $(TARGET_DIR))/$(HOST)/debug
 VENV := $(abspath $(TARGET_DIR))/venv
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test lint deny
+.PHONY: build demo fakecloud test prove lint deny
 
 build:
 	cargo build --release
@@ -22,11 +23,18 @@ demo: build fakecloud
 fakecloud:
 	cargo build --quiet --package fakecloud
 
-# Everything, against the program that ships: the Rust tests, then the AWS CLI and boto3 as judges of the fake cloud,
+# Everything, against the program that ships: the Rust tests; then what must hold whatever the timing, one at a time,
+# since each keeps the machine busy, in three minutes; then the AWS CLI and boto3 as judges of the fake cloud,
 # and Python's TLS, proxy and journal as the other end of the wire.
 test: build fakecloud $(VENV)/.installed
-	CLAIM_BINARY=$(PROGRAM) MOTO_SERVER=$(VENV)/bin/moto_server cargo test --workspace
+	CLAIM_BINARY=$(PROGRAM) MOTO_SERVER=$(VENV)/bin/moto_server cargo test --workspace -- --skip prove::
+	CLAIM_BINARY=$(PROGRAM) cargo test --test tests prove:: -- --test-threads=1 --show-output
 	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q tests/judges tests/transport
+
+# The same proofs to their full size; tests/prove/mod.rs says what they are. They print their figures.
+prove: build
+	PROPTEST_CASES=20000 cargo test --lib
+	PROVE=full CLAIM_BINARY=$(PROGRAM) cargo test --test tests prove:: -- --test-threads=1 --nocapture
 
 # The Python programs that the tests compare with, in an environment of their own.
 $(VENV)/.installed: tests/requirements.txt

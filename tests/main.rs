@@ -16,6 +16,7 @@ mod moto;
 mod options;
 mod policy;
 mod pools;
+mod prove;
 mod requests;
 mod selectors;
 mod signals;
