@@ -63,7 +63,7 @@ impl Claim<'_> {
             target: self.target.clone(),
             acknowledged: false,
         };
-        let outcome = self.cut_and_associate(&cut, address, addresses).await;
+        let outcome = self.cut_and_associate(&cut, address, addresses, reach).await;
         if self.facts.stranded.is_none() {
             self.hold = None;
         }
@@ -75,6 +75,7 @@ impl Claim<'_> {
         cut: &Stranded,
         address: &Address,
         addresses: &[Address],
+        reach: Reach,
     ) -> Result<Outcome, Error> {
         self.end(cut).await?;
         let wanted = Wanted::seen(address);
@@ -85,8 +86,17 @@ impl Claim<'_> {
             .run(async || match self.write(&wanted, Reassociation::Refuse).await {
                 Err(error) if error.class == Class::LostRace && error.message.contains(cut.association.as_str()) => {
                     // Our ending of the association that was judged is not done, or not visible yet.
-                    self.end(cut).await?;
-                    Err(Error { class: Class::NotYet, ..error })
+                    // To end it again is a takeover again, which is for Auto Scaling to stop.
+                    self.facts.stranded = Some(cut.clone());
+                    match self.pass_gate(reach).await {
+                        Ok(None) => {
+                            self.end(cut).await?;
+                            Err(Error { class: Class::NotYet, ..error })
+                        }
+                        Ok(Some(_)) => Ok(Err(Error { class: Class::Waiting, ..error })),
+                        Err(changed) if changed.class == Class::Waiting => Ok(Err(changed)),
+                        Err(unknown) => Err(unknown),
+                    }
                 }
                 Err(error) if error.class == Class::LostRace => Ok(Err(error)),
                 Err(error) if error.class == Class::WrongTargetMode => {
@@ -103,7 +113,10 @@ impl Claim<'_> {
         match written {
             Ok(Ok(written)) => self.confirm(&wanted, written).await,
             Ok(Err(lost)) => {
-                self.note_held(&address.allocation);
+                // The next round looks anew; whoever was quicker has it, but a gate that closed tells of nobody.
+                if lost.class == Class::LostRace {
+                    self.note_held(&address.allocation);
+                }
                 Err(self.learn(lost, &address.allocation, addresses).await)
             }
             // It is still on nobody, and this instance cannot have it.

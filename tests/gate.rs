@@ -235,6 +235,28 @@ fn an_instance_that_is_detached_between_look_and_takeover_takes_nothing() {
 }
 
 #[test]
+fn a_state_that_changes_behind_the_fence_cuts_nobody_off_a_second_time() {
+    for state in ["Standby", "Detached"] {
+        let (cloud, address, older, instance) = held(Some("InService"));
+        cloud.fault("DisassociateAddress", Calls::First(1), Fault::Reset);
+        // After the trial: the one that says that the association is there yet.
+        cloud.fault("AssociateAddress", Calls::Nth(2), Fault::Delay(Duration::from_secs(1)));
+        let run = scope(|scope| {
+            scope.spawn(|| {
+                wait_for(&cloud, "AssociateAddress", 2);
+                cloud.set_lifecycle(&instance, Some(state));
+            });
+            claim(&cloud, &instance, &["--timeout=6s", "--attempt-timeout=1500ms"], &["--tag=asg"])
+        });
+        run.expect(75, "failed");
+        assert_eq!(cloud.requests("DisassociateAddress").len(), 1, "{state}: {:?}", sent(&cloud));
+        assert_eq!(holder(&cloud, &address), Some(older), "{state}");
+        // The first one may be under way yet.
+        assert!(run.error("message").contains("may be unassociated"), "{state}: {run:#?}");
+    }
+}
+
+#[test]
 fn with_ignore_lifecycle_the_state_is_not_even_read() {
     for state in ["Standby", "Terminated", "Warmed:Running", "Detached"] {
         let (cloud, address, _, instance) = held(Some(state));

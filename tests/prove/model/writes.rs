@@ -37,7 +37,7 @@ impl Claims {
     pub fn cut(&self, world: &mut World, id: Id, reply: Reply) {
         let Step::Cut(cut) = world.machine(id).step else { unreachable!("cut out of turn") };
         let again = world.machine(id).stranded == Some((cut.address, cut.id));
-        if !again && !self.passes_gate(world, id, true) {
+        if !self.passes_gate(world, id, true) {
             return;
         }
         match reply {
