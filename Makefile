@@ -8,9 +8,17 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM := $(abspath $(TARGET_DIR))/$(HOST)/release/eip-claim
 DEBUG := $(abspath $(TARGET_DIR))/$(HOST)/debug
 VENV := $(abspath $(TARGET_DIR))/venv
+TOOLS := $(abspath $(TARGET_DIR))/tools
+# Where the packagers look for `target/release/manual`.
+MANUAL := $(abspath $(TARGET_DIR))/$(HOST)/release/manual
+PACKAGES := $(abspath $(TARGET_DIR))/packages
+VERSION := $(shell sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml)
+ARCH := $(firstword $(subst -, ,$(HOST)))
+DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(ARCH))).deb
+RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test prove lint deny
+.PHONY: build demo fakecloud test prove lint deny manual deb rpm install test-packages
 
 build:
 	cargo build --release
@@ -47,11 +55,57 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# The manual page, the completions of three shells, and the licences of what is linked.
+# The profile of the program, so that the AWS SDK is not built for this alone.
+manual:
+	cargo run --quiet --release --package packaging -- $(MANUAL) $(HOST)
+	gzip --force --best --no-name $(MANUAL)/eip-claim.1 $(MANUAL)/third-party-licences.txt
+
+deb: build manual $(TOOLS)/bin/cargo-deb
+	mkdir -p $(PACKAGES)
+	$(TOOLS)/bin/cargo-deb --quiet --no-build --target $(HOST) --output $(DEB)
+	@ls -l $(DEB)
+
+rpm: build manual $(TOOLS)/bin/cargo-generate-rpm
+	mkdir -p $(PACKAGES)
+	$(TOOLS)/bin/cargo-generate-rpm --target $(HOST) --output $(RPM)
+	@ls -l $(RPM)
+
+# For everything else. An existing configuration is kept, and nothing is enabled.
+# What is left to do: `systemd-sysusers && systemctl enable eip-claim`.
+PREFIX ?= /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd
+install: build manual
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/eip-claim
+	install -d $(UNITS)/system
+	for unit in eip-claim.service eip-claim@.service eip-claim-again.service eip-claim.timer; do \
+		sed 's|/usr/bin/eip-claim|$(PREFIX)/bin/eip-claim|' systemd/$$unit >$(UNITS)/system/$$unit && \
+		chmod 644 $(UNITS)/system/$$unit || exit; done
+	install -D -m 644 systemd/80-eip-claim.preset $(UNITS)/system-preset/80-eip-claim.preset
+	install -D -m 644 systemd/eip-claim.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/eip-claim.conf
+	test -e $(DESTDIR)/etc/eip-claim.env || install -D -m 644 systemd/eip-claim.env $(DESTDIR)/etc/eip-claim.env
+	install -D -m 644 $(MANUAL)/eip-claim.1.gz $(SHARE)/man/man1/eip-claim.1.gz
+	install -D -m 644 $(MANUAL)/eip-claim.bash $(SHARE)/bash-completion/completions/eip-claim
+	install -D -m 644 $(MANUAL)/_eip-claim $(SHARE)/zsh/site-functions/_eip-claim
+	install -D -m 644 $(MANUAL)/eip-claim.fish $(SHARE)/fish/vendor_completions.d/eip-claim.fish
+	install -D -m 644 systemd/ready.conf $(SHARE)/doc/eip-claim/examples/ready.conf
+	install -m 644 README.md LICENSE-APACHE LICENSE-MIT $(MANUAL)/third-party-licences.txt.gz $(SHARE)/doc/eip-claim
+
+# The packages and the user data: what is in them, what they do to a system, and what lintian, rpmlint, shellcheck,
+# cloud-init and botocore say of them. Runs as root, on a copy of this system's files, and needs apt.
+test-packages: deb rpm $(VENV)/.installed
+	tests/packages/tools.sh
+	PROGRAM=$(PROGRAM) DEB=$(DEB) RPM=$(RPM) GENERATE_RPM=$(TOOLS)/bin/cargo-generate-rpm \
+		TARGET_TRIPLE=$(HOST) $(VENV)/bin/pytest -q tests/packages
+
 # Licences, sources and banned crates; deny.toml says which.
-deny: $(CARGO_TARGET_DIR)/tools/bin/cargo-deny
+deny: $(TOOLS)/bin/cargo-deny
 	$< check bans licenses sources
 
-# Built from outside this folder, whose cargo configuration is not meant for it.
-$(CARGO_TARGET_DIR)/tools/bin/cargo-deny:
-	cd / && env -u RUSTC_BOOTSTRAP CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tools/build \
-		cargo install --quiet --locked --root $(CARGO_TARGET_DIR)/tools cargo-deny@0.20.2
+# Built from outside this folder, whose cargo configuration is not meant for them.
+$(TOOLS)/bin/cargo-deny: TOOL := cargo-deny@0.20.2
+$(TOOLS)/bin/cargo-deb: TOOL := cargo-deb@3.8.0
+$(TOOLS)/bin/cargo-generate-rpm: TOOL := cargo-generate-rpm@0.21.1
+$(TOOLS)/bin/%:
+	cd / && env -u RUSTC_BOOTSTRAP CARGO_TARGET_DIR=$(TOOLS)/build cargo install --quiet --locked --root $(TOOLS) $(TOOL)
