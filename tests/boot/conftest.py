@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ NAMES = "eipt"
 def pytest_configure(config):
     if hasattr(config, "workerinput"):
         return
-    for part in ("base", "layer", "tls"):
+    for part in ("base", "bare", "layer", "tls"):
         if not (DIRECTORY / part).is_dir():
             pytest.exit(f"the boot test cannot run: there is no {DIRECTORY / part} (tree.sh builds it)", 2)
     clear()
@@ -53,10 +54,11 @@ def pytest_runtest_makereport(item, call):
 def start(request, worker_id):
     """Makes a cloud of this world and a machine in it, not booted yet."""
     request.node.machines = []
+    numbers = itertools.count()
     with contextlib.ExitStack() as undo:
 
         def starter(world, **options):
-            name = f"{NAMES}{worker_id.removeprefix('gw')}n{len(request.node.machines)}"
+            name = f"{NAMES}{worker_id.removeprefix('gw')}n{next(numbers)}"
             cloud = Cloud(name, world)
             undo.callback(cloud.close)
             machine = Machine(name, cloud, **options)

@@ -17,12 +17,14 @@ from cloud import DIRECTORY, run
 UNITS = ["eip-claim.service", "eip-claim@*.service", "eip-claim-again.service", "eip-claim.timer"]
 # Long enough for a machine that is busy with other tests.
 PATIENCE = 60
+# systemd's SD_MESSAGE_UNIT_PROCESS_EXIT.
+PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 
 
 class Machine:
     """The tree, before and after a boot and while it runs."""
 
-    def __init__(self, name, cloud, layers=("layer", "base")):
+    def __init__(self, name, cloud, layers=("layer", "bare", "base")):
         self.name, self.cloud = name, cloud
         self.root = DIRECTORY / "machines" / name / "root"
         self.cleanup = contextlib.ExitStack()
@@ -140,6 +142,11 @@ class Machine:
         """The result as a file, read as the user nobody."""
         text = self.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", f"{directory}/result.json")
         return json.loads(text)
+
+    def exits(self, unit):
+        """The codes with which processes of the unit ended, as systemd has them in the journal."""
+        entries = self.entries(f"UNIT={unit}", f"MESSAGE_ID={PROCESS_EXIT}")
+        return [entry["EXIT_STATUS"] for entry in entries if entry["EXIT_CODE"] == "exited"]
 
     def seconds(self, unit, moment):
         """When a unit last did that, in seconds since the start of userspace."""

@@ -2,7 +2,8 @@
 # Builds what the boot test boots, below the directory that is its argument, and says why if it cannot.
 #
 #   base/   Debian bookworm, minimal, with systemd, networkd, resolved and cloud-init; kept until this file changes
-#   layer/  what the package adds to it, installed as shipped, and the test's own certification authority
+#   bare/   upon that, the test's own certification authority in the trust store
+#   layer/  upon that, the package, installed as shipped
 #
 # EIP_CLAIM_DEB names the package. Whatever tools are missing on this machine are installed.
 set -euo pipefail
@@ -50,7 +51,9 @@ if [ "$(cat base.recipe 2>/dev/null)" != "$recipe" ]; then
         >>base.log 2>&1 || fail "cloud-init into the tree, see $directory/base.log"
     # Not every boot is about user data: the tests that are take this away.
     touch base/etc/cloud/cloud-init.disabled
-    rm -rf base/var/cache/apt/archives/*.deb base/var/lib/apt/lists/* base/etc/machine-id
+    rm -rf base/var/cache/apt/archives/*.deb base/var/lib/apt/lists/*
+    # As in an image: a machine that starts has an identity of its own, and what is enabled stays as it is.
+    : >base/etc/machine-id
     mkdir -p base/var/log/journal
     echo machine >base/etc/hostname
     systemctl --quiet --root=base enable systemd-networkd systemd-resolved
@@ -60,26 +63,49 @@ if [ "$(cat base.recipe 2>/dev/null)" != "$recipe" ]; then
     echo "$recipe" >base.recipe
 fi
 
-# The authority lasts as long as the layer.
-contents=$({ echo "$recipe"; sha256sum <"$EIP_CLAIM_DEB"; } | sha256sum | cut -d ' ' -f 1)
-if [ "$(cat layer.recipe 2>/dev/null)" != "$contents" ]; then
-    rm -rf layer layer.recipe work merged tls
-    mkdir -p layer work merged tls
+# Runs a command inside of a layer upon others.
+change() {
+    local layer=$1 lower=$2
+    shift 2
+    mkdir -p work merged
+    mount -t overlay overlay -o "lowerdir=$lower,upperdir=$layer,workdir=work" merged
+    trap 'umount merged' EXIT
+    "$@" || return 1
+    : >merged/etc/machine-id
+    umount merged
+    trap - EXIT
+}
+
+trust() {
+    cp tls/ca.pem merged/usr/local/share/ca-certificates/boot-test.crt
+    inside --directory=merged update-ca-certificates >bare.log 2>&1 || fail "trusting the authority, see $directory/bare.log"
+}
+
+install_package() {
+    cp "$EIP_CLAIM_DEB" merged/root/eip-claim.deb
+    inside --directory=merged dpkg --install /root/eip-claim.deb >layer.log 2>&1 ||
+        fail "installing the package, see $directory/layer.log"
+    rm merged/root/eip-claim.deb
+}
+
+if [ "$(cat bare.recipe 2>/dev/null)" != "$recipe" ]; then
+    rm -rf bare bare.recipe layer layer.recipe work merged tls
+    mkdir -p bare tls
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj '/CN=boot test' \
         -keyout tls/ca.key -out tls/ca.pem 2>/dev/null
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=amazonaws.com' \
         -keyout tls/server.key -out tls/server.csr 2>/dev/null
     openssl x509 -req -in tls/server.csr -CA tls/ca.pem -CAkey tls/ca.key -days 3650 -out tls/server.pem \
         -extfile <(echo 'subjectAltName=DNS:*.ap-northeast-2.amazonaws.com') 2>/dev/null
-    mount -t overlay overlay -o lowerdir=base,upperdir=layer,workdir=work merged
-    trap 'umount merged' EXIT
-    cp tls/ca.pem merged/usr/local/share/ca-certificates/boot-test.crt
-    cp "$EIP_CLAIM_DEB" merged/root/eip-claim.deb
-    inside --directory=merged sh -c 'update-ca-certificates && dpkg --install /root/eip-claim.deb' >layer.log 2>&1 ||
-        fail "installing the package, see $directory/layer.log"
-    rm merged/root/eip-claim.deb
-    rm -f merged/etc/machine-id
-    umount merged
-    trap - EXIT
-    echo "$contents" >layer.recipe
+    change bare base trust
+    echo "$recipe" >bare.recipe
+fi
+
+package=$(sha256sum <"$EIP_CLAIM_DEB" | cut -d ' ' -f 1)
+if [ "$(cat layer.recipe 2>/dev/null)" != "$package" ]; then
+    rm -rf layer layer.recipe work merged
+    mkdir -p layer
+    change layer bare:base install_package
+    cp "$EIP_CLAIM_DEB" package.deb
+    echo "$package" >layer.recipe
 fi

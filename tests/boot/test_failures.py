@@ -1,0 +1,73 @@
+"""A claim that fails: with which code, who says why, and what comes of it."""
+
+from worlds import UNIT, needs_address, world
+
+
+def failed(machine, code):
+    """The one result in the journal of a unit that failed with this code, and was not started again."""
+    assert machine.wait_for(UNIT, "active", "failed") == "failed"
+    shown = machine.show(UNIT, "Result", "ExecMainStatus", "NRestarts")
+    assert shown == {"Result": "exit-code", "ExecMainStatus": str(code), "NRestarts": "0"}
+    assert machine.exits(UNIT) == [str(code)]
+    (end,) = machine.results()
+    assert (end["EIP_CLAIM_EXIT"], end["PRIORITY"]) == (str(code), "3")
+    return end
+
+
+def test_a_denied_permission_fails_the_unit_says_what_is_missing_and_once_granted_the_next_claim_mends_it(start):
+    denied = {"denials": [{"instance": "me", "action": "ec2:AssociateAddress"}]}
+    cloud, machine = start({**world(), **denied})
+    machine.write("/etc/systemd/system/mail.service", needs_address())
+    machine.enable("mail.service")
+    machine.boot()
+    end = failed(machine, 77)
+    assert end["EIP_CLAIM_CODE"] == "UnauthorizedOperation"
+    errors = [entry["MESSAGE"] for entry in machine.entries(f"_SYSTEMD_UNIT={UNIT}", "PRIORITY=3")]
+    (why,) = [text.removeprefix("because: ") for text in errors if text.startswith("because: ")]
+    assert "may not do ec2:AssociateAddress on" in why and "no statement allows it" in why
+    assert cloud.holder("web") is None
+    # The same by the file, which a run that failed leaves, and which anyone may read.
+    result = machine.result()
+    assert (result["outcome"], result["error"]["decoded"]) == ("failed", why)
+    assert machine.show("mail.service", "ActiveState", "Job") == {"ActiveState": "inactive"}
+    assert machine.show("multi-user.target", "ActiveState") == "active"
+
+    cloud.do("allow", instance="me", action="ec2:AssociateAddress")
+    machine.run("systemctl", "start", "eip-claim-again.service")
+    assert cloud.holder("web") == (cloud.me, "10.0.0.10")
+    assert machine.wait_for(UNIT, "active", "failed") == "active"
+    assert [end["EIP_CLAIM_OUTCOME"] for end in machine.results()] == ["failed", "already_held"]
+
+
+def test_a_stale_instance_leaves_the_address_with_the_newer_one(start):
+    here = world()
+    here["instances"].append({"name": "new", "launched_ago_s": 60, "tags": {"eip-claim": "web"}, "holds": "web"})
+    cloud, machine = start(here)
+    machine.boot()
+    end = failed(machine, 69)
+    assert end["EIP_CLAIM_OUTCOME"] == "yielded"
+    assert cloud.holder("web")[0] == cloud.hello["names"]["new"]
+    assert cloud.writes() == []
+    assert machine.result()["previous_holder"]["instance_id"] == cloud.hello["names"]["new"]
+
+
+def test_an_option_that_does_not_exist_is_not_tried_again_and_nothing_is_called(start):
+    cloud, machine = start(world())
+    machine.write("/etc/eip-claim.env", "EIP_CLAIM_TAKEOVR=never\n")
+    machine.boot()
+    assert machine.wait_for(UNIT, "active", "failed") == "failed"
+    assert machine.exits(UNIT) == ["64"]
+    assert machine.show(UNIT, "NRestarts") == "0"
+    assert cloud.do("log")["requests"] == []
+
+
+def test_a_request_to_stop_ends_a_claim_that_is_still_trying(start):
+    cloud, machine = start(world())
+    cloud.lose("192.0.2.2")
+    machine.boot()
+    machine.wait_for("multi-user.target", "active")
+    machine.wait_for(UNIT, "activating")
+    machine.run("systemctl", "stop", UNIT)
+    assert machine.exits(UNIT) == ["75"]
+    assert machine.show(UNIT, "NRestarts") == "0"
+    assert machine.result()["error"]["code"] == "Interrupted"
