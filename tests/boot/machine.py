@@ -130,8 +130,9 @@ class Machine:
 
     def entries(self, *matches):
         """The entries of the journal in this boot, as dictionaries."""
-        self.run("journalctl", "--sync")
-        text = self.run("journalctl", "--boot", "--output=json", "--all", *matches)
+        # Early in a boot there is no journal to wait for.
+        self.call("journalctl", "--sync")
+        text = self.call("journalctl", "--boot", "--output=json", "--all", *matches).stdout
         return [json.loads(line) for line in text.splitlines()]
 
     def results(self, unit="eip-claim.service"):

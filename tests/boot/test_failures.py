@@ -1,5 +1,6 @@
 """A claim that fails: with which code, who says why, and what comes of it."""
 
+from machine import until
 from worlds import UNIT, needs_address, world
 
 
@@ -29,7 +30,8 @@ def test_a_denied_permission_fails_the_unit_says_what_is_missing_and_once_grante
     # The same by the file, which a run that failed leaves, and which anyone may read.
     result = machine.result()
     assert (result["outcome"], result["error"]["decoded"]) == ("failed", why)
-    assert machine.show("mail.service", "ActiveState", "Job") == {"ActiveState": "inactive"}
+    # It has failed along with it, and is not waited for.
+    assert machine.show("mail.service", "ActiveState", "Job") == {"ActiveState": "inactive", "Job": ""}
     assert machine.show("multi-user.target", "ActiveState") == "active"
 
     cloud.do("allow", instance="me", action="ec2:AssociateAddress")
@@ -61,12 +63,22 @@ def test_an_option_that_does_not_exist_is_not_tried_again_and_nothing_is_called(
     assert cloud.do("log")["requests"] == []
 
 
-def test_a_request_to_stop_ends_a_claim_that_is_still_trying(start):
+def test_a_claim_runs_in_its_sandbox_and_a_request_to_stop_ends_it_though_it_is_still_trying(start):
     cloud, machine = start(world())
     cloud.lose("192.0.2.2")
     machine.boot()
-    machine.wait_for("multi-user.target", "active")
-    machine.wait_for(UNIT, "activating")
+    until(lambda: machine.entries(f"_SYSTEMD_UNIT={UNIT}", "PRIORITY=4"), "it has tried once, and tries again")
+    process = f"/proc/{machine.show(UNIT, 'MainPID')}"
+    status = dict(line.split(":\t", 1) for line in machine.run("cat", f"{process}/status").splitlines())
+    for name, value in {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0" * 16, "CapBnd": "0" * 16}.items():
+        assert status[name] == value, name
+    assert status["Uid"].split()[0] == machine.run("id", "--user", "eip-claim").strip() != "0"
+    # Nothing on a disk is writable but its own directory.
+    mounts = [line.split() for line in machine.run("cat", f"{process}/mountinfo").splitlines()]
+    assert [options.split(",")[0] for _, _, _, _, where, options, *_ in mounts if where == "/"] == ["ro"]
+    writable = [where for _, _, _, _, where, options, *_ in mounts if options.split(",")[0] == "rw"]
+    assert "/run/eip-claim" in writable and not {"/etc", "/usr", "/var", "/home", "/root"} & set(writable)
+
     machine.run("systemctl", "stop", UNIT)
     assert machine.exits(UNIT) == ["75"]
     assert machine.show(UNIT, "NRestarts") == "0"

@@ -8,20 +8,13 @@ import pytest
 
 from cloud import DIRECTORY, give
 from machine import until
-from worlds import UNIT, world
+from worlds import UNIT, give_user_data, world
 
 USER_DATA = Path(__file__).parents[2] / "userdata"
 PACKAGE = DIRECTORY / "package.deb"
 URL = "https://packages.ap-northeast-2.amazonaws.com/eip-claim_1_amd64.deb"
 # cloud-init takes its time, and more on a busy machine.
 PATIENCE = 120
-
-
-def give_user_data(machine, text):
-    (machine.root / "etc/cloud/cloud-init.disabled").unlink()
-    machine.write("/etc/cloud/cloud.cfg.d/90_test.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n")
-    machine.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: i-test\n")
-    machine.write("/var/lib/cloud/seed/nocloud/user-data", text)
 
 
 def fill_in(name, sha256):

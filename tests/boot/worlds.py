@@ -22,3 +22,11 @@ ExecStart=/bin/true
 [Install]
 WantedBy=graphical.target
 """
+
+
+def give_user_data(machine, text):
+    """Turns cloud-init on, with this as user data."""
+    (machine.root / "etc/cloud/cloud-init.disabled").unlink()
+    machine.write("/etc/cloud/cloud.cfg.d/90_test.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n")
+    machine.write("/var/lib/cloud/seed/nocloud/meta-data", "instance-id: i-test\n")
+    machine.write("/var/lib/cloud/seed/nocloud/user-data", text)
