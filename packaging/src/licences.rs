@@ -26,7 +26,11 @@ pub(crate) fn of_third_parties(target: &str) -> io::Result<String> {
     if crates_by_text.is_empty() {
         return Err(io::Error::other("cargo names no dependency of the program"));
     }
-    let mut page = "The executable contains these crates, under these licences.\n".to_owned();
+    let mut page = "The executable is static. It contains Rust's standard library (MIT OR Apache-2.0)".to_owned();
+    if target.ends_with("-gnu") {
+        page += ", the GNU C library (LGPL-2.1-or-later)";
+    }
+    page += " and these crates, under these licences.\n";
     for (licence, crates) in crates_by_text {
         page += &format!("\n{}\n{}\n\n{licence}", "=".repeat(80), Vec::from_iter(crates).join("\n"));
     }
@@ -48,8 +52,7 @@ fn linked(metadata: &Value) -> Vec<&Value> {
     let packages: BTreeMap<&str, &Value> = list(&metadata["packages"]).map(|p| (text(&p["id"]), p)).collect();
     let nodes: BTreeMap<&str, &Value> = list(&metadata["resolve"]["nodes"]).map(|n| (text(&n["id"]), n)).collect();
     let is_macro = |id: &str| list(&packages[id]["targets"]).any(|t| t["kind"][0] == "proc-macro");
-    let mut waiting: Vec<&str> =
-        packages.values().filter(|p| p["name"] == PROGRAM).map(|p| text(&p["id"])).collect();
+    let mut waiting: Vec<&str> = packages.values().filter(|p| p["name"] == PROGRAM).map(|p| text(&p["id"])).collect();
     let mut seen = BTreeSet::new();
     while let Some(id) = waiting.pop() {
         if seen.insert(id) {

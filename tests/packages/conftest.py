@@ -30,7 +30,9 @@ class Machine:
         self.root = directory / "root"
         self.holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-euc", NAMESPACE, "sh", directory],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.holder.stdout.readline() == "ready\n", "a namespace of mounts needs root"
 
@@ -50,7 +52,9 @@ class Machine:
         return ended.stdout
 
     def put(self, path, content, mode="644"):
-        self.run("sh", "-euc", 'mkdir -p "${1%/*}"; rm -f "$1"; cat >"$1"; chmod "$2" "$1"', "sh", path, mode, text=content)
+        self.run(
+            "sh", "-euc", 'mkdir -p "${1%/*}"; rm -f "$1"; cat >"$1"; chmod "$2" "$1"', "sh", path, mode, text=content
+        )
 
     def get(self, path):
         return self.run("cat", path)

@@ -104,7 +104,9 @@ def test_make_install_puts_its_own_folder_into_the_units(tmp_path):
     out("make", "install", f"DESTDIR={tmp_path}", "PREFIX=/opt/x", cwd=ROOT)
     for unit in ["eip-claim.service", "eip-claim@.service", "eip-claim-again.service"]:
         lines = (tmp_path / "opt/x/lib/systemd/system" / unit).read_text().splitlines()
-        assert [line.split()[0] for line in lines if line.startswith("ExecStart=")] == ["ExecStart=/opt/x/bin/eip-claim"]
+        assert [line.split()[0] for line in lines if line.startswith("ExecStart=")] == [
+            "ExecStart=/opt/x/bin/eip-claim"
+        ]
     assert (tmp_path / "opt/x/bin/eip-claim").exists()
 
 
@@ -128,36 +130,47 @@ def test_the_licences_of_all_that_is_linked_are_there(deb, rpm, installed):
 # A life of the packages on a system.
 
 
-@pytest.fixture
-def newer_deb(tmp_path):
+@pytest.fixture(scope="session")
+def newer_deb(tmp_path_factory):
     """The next release, in which the shipped configuration has changed."""
-    tree = tmp_path / "deb"
+    place = tmp_path_factory.mktemp("newer-deb")
+    tree = place / "tree"
     out("dpkg-deb", "--raw-extract", DEB, tree)
     control = tree / "DEBIAN/control"
     control.write_text(re.sub("(?m)^Version: .*", "Version: 99-1", control.read_text()))
     with open(tree / CONFIGURATION[1:], "a") as file:
         file.write("# new\n")
-    out("dpkg-deb", "--root-owner-group", "--build", tree, tmp_path / "newer.deb")
-    return str(tmp_path / "newer.deb")
+    out("dpkg-deb", "-Znone", "--root-owner-group", "--build", tree, place / "newer.deb")
+    return str(place / "newer.deb")
 
 
-@pytest.fixture
-def newer_rpm(tmp_path):
+@pytest.fixture(scope="session")
+def newer_rpm(tmp_path_factory):
     """The same as an .rpm, made from a copy of what this one was made from."""
-    tree = tmp_path / "rpm"
+    place = tmp_path_factory.mktemp("newer-rpm")
+    tree = place / "tree"
     for part in ["packaging", "systemd", "src"]:
         shutil.copytree(ROOT / part, tree / part)
     for part in ["Cargo.toml", "README.md", "LICENSE-APACHE", "LICENSE-MIT"]:
         shutil.copy(ROOT / part, tree / part)
     with open(tree / "systemd/eip-claim.env", "a") as file:
         file.write("# new\n")
-    out(os.environ["GENERATE_RPM"], "--target", os.environ["TARGET_TRIPLE"], "--set-metadata", 'release = "99"', "--output", tmp_path / "newer.rpm", cwd=tree)
-    return str(tmp_path / "newer.rpm")
+    out(
+        os.environ["GENERATE_RPM"],
+        "--target",
+        os.environ["TARGET_TRIPLE"],
+        "--set-metadata",
+        'release = "99"',
+        "--output",
+        place / "newer.rpm",
+        cwd=tree,
+    )
+    return str(place / "newer.rpm")
 
 
 def dpkg(machine, *arguments):
     # A question ends it, as it would while an image is baked; what --force-confdef decides is what a person would.
-    return machine.run("dpkg", "--force-confdef", "--force-depends", *arguments)
+    return machine.run("dpkg", "--force-confdef", "--force-depends", "--no-triggers", *arguments)
 
 
 def rpm_of(machine, *arguments):
@@ -288,12 +301,16 @@ def test_versions_agree():
 
 
 def test_lintian_finds_no_error_and_no_warning():
-    ended = subprocess.run(["lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", DEB], capture_output=True, text=True)
+    ended = subprocess.run(
+        ["lintian", "--fail-on", "error,warning", "--tag-display-limit", "0", DEB], capture_output=True, text=True
+    )
     assert ended.returncode == 0 and " is ignored" not in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_rpmlint_finds_no_error_and_no_warning():
-    ended = subprocess.run(["rpmlint", "--config", ROOT / "packaging/rpm/rpmlint.toml", RPM], capture_output=True, text=True)
+    ended = subprocess.run(
+        ["rpmlint", "--config", ROOT / "packaging/rpm/rpmlint.toml", RPM], capture_output=True, text=True
+    )
     assert ended.returncode == 0 and "0 errors, 0 warnings" in ended.stdout, ended.stdout + ended.stderr
 
 
@@ -306,10 +323,22 @@ def manual(deb, tmp_path):
 
 def test_the_manual_renders_without_warnings_and_has_every_option_and_exit_code(manual):
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "500", "MANROFFOPT": "-c"}
-    ended = subprocess.run(["man", "--warnings", "--local-file", manual], capture_output=True, text=True, env=environment)
+    ended = subprocess.run(
+        ["man", "--warnings", "--local-file", manual], capture_output=True, text=True, env=environment
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     text = re.sub(".\b", "", ended.stdout)
-    sections = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES", "SEE ALSO"]
+    sections = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "FILES",
+        "EXAMPLES",
+        "SEE ALSO",
+    ]
     assert [s for s in text.splitlines() if s in sections] == sections
     options = re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", out(os.environ["PROGRAM"], "--help").decode(), re.MULTILINE)
     assert len(options) > 10
@@ -328,16 +357,30 @@ def test_the_manual_and_the_configuration_name_no_variable_that_is_no_option(man
         assert named and named <= known
 
 
-@pytest.mark.parametrize("shell, name", [("bash", "bash-completion/completions/eip-claim"), ("zsh", "zsh/vendor-completions/_eip-claim"), ("fish", "fish/vendor_completions.d/eip-claim.fish")])
+def test_shellcheck_finds_nothing_in_what_runs_as_root():
+    scripts = [ROOT / "packaging/debian" / name for name in ["postinst", "prerm", "postrm"]]
+    out("shellcheck", "--shell", "sh", *scripts, *(ROOT / "packaging/rpm").glob("*.sh"))
+
+
+@pytest.mark.parametrize(
+    "shell, name",
+    [
+        ("bash", "bash-completion/completions/eip-claim"),
+        ("zsh", "zsh/vendor-completions/_eip-claim"),
+        ("fish", "fish/vendor_completions.d/eip-claim.fish"),
+    ],
+)
 def test_completions_load_and_offer_the_options(deb, tmp_path, shell, name):
     file = tmp_path / Path(name).name
     file.write_bytes(deb[f"/usr/share/{name}"][2])
     out(shell, "-n", file)
     offer = {
-        "bash": 'source "$1"; COMP_WORDS=(eip-claim --take) COMP_CWORD=1; function=$(complete -p eip-claim | sed "s/.* -F \\([^ ]*\\).*/\\1/"); $function eip-claim --take eip-claim; echo "${COMPREPLY[@]}"',
+        "bash": 'source "$1"; COMP_WORDS=(eip-claim --take) COMP_CWORD=1; [[ $(complete -p eip-claim) =~ -F\\ ([^ ]+) ]]; '
+        '"${BASH_REMATCH[1]}" eip-claim --take eip-claim; echo "${COMPREPLY[@]}"',
         "fish": 'source $argv[1]; complete --do-complete "eip-claim --take"',
         # Whatever is asked for is in the specification that the function hands to _arguments.
-        "zsh": 'fpath=("${1:h}" $fpath); autoload -Uz compinit; compinit -D -u; print $_comps[eip-claim]; _arguments() { print -l -- "$@" }; autoload +X _eip-claim; _eip-claim',
+        "zsh": 'fpath=("${1:h}" $fpath); autoload -Uz compinit; compinit -D -u; print $_comps[eip-claim]; '
+        '_arguments() { print -l -- "$@" }; autoload +X _eip-claim; _eip-claim',
     }
     arguments = ["-f"] if shell == "zsh" else ["--no-config"] if shell == "fish" else ["--norc"]
     first = [] if shell == "fish" else [shell]

@@ -147,7 +147,9 @@ def test_by_s3_the_instance_asks_with_its_own_role(recording, content):
     """A stand-in for the AWS CLI takes its arguments."""
     recording.put("/run/here.deb", "")
     recording.run("cp", DEB, "/run/here.deb")
-    recording.put("/usr/bin/aws", '#!/bin/sh\necho "aws $*" >>/run/calls\nfor last; do :; done\ncp /run/here.deb "$last"\n', "755")
+    recording.put(
+        "/usr/bin/aws", '#!/bin/sh\necho "aws $*" >>/run/calls\nfor last; do :; done\ncp /run/here.deb "$last"\n', "755"
+    )
     run(recording, fetching("s3://bucket/eip-claim.deb", content))
     assert recording.calls()[0].startswith("aws s3 cp --only-show-errors s3://bucket/eip-claim.deb /run/")
     assert is_installed(recording)
@@ -180,7 +182,11 @@ TEMPLATES = sorted(USERDATA.glob("*.json"))
 
 
 def test_there_is_each_form_for_each_kind_of_ami():
-    kinds = {f"ami-{kind}-package.{form}" for kind in ["with", "without"] for form in ["sh", "cloud-config.yaml", "launch-template.json"]}
+    kinds = {
+        f"ami-{kind}-package.{form}"
+        for kind in ["with", "without"]
+        for form in ["sh", "cloud-config.yaml", "launch-template.json"]
+    }
     assert {path.name for path in USERDATA.iterdir()} == kinds | {"tags-only.launch-template.json"}
 
 
@@ -254,7 +260,11 @@ def test_botocore_accepts_the_launch_template(ec2, path):
 
 def test_botocore_would_have_found_mistakes(ec2):
     data = json.loads((USERDATA / "tags-only.launch-template.json").read_text())
-    data["MetadataOptions"] |= {"HttpTokens": "requird", "HttpPutResponseHopLimit": "1", "InstanceMetadataTag": "enabled"}
+    data["MetadataOptions"] |= {
+        "HttpTokens": "requird",
+        "HttpPutResponseHopLimit": "1",
+        "InstanceMetadataTag": "enabled",
+    }
     found = mistakes(ec2, "CreateLaunchTemplate", {"LaunchTemplateName": "eip-claim", "LaunchTemplateData": data})
     assert len(found) == 3
 
