@@ -120,24 +120,25 @@ class Cloud:
 
     def plug(self, namespace, interfaces):
         """A fresh namespace for a boot, with interfaces to here, of which the first one works; undone by the result."""
-        undo = contextlib.ExitStack()
-        run("ip", "netns", "add", namespace)
-        undo.callback(run, "ip", "netns", "delete", namespace)
         dhcp = ["--dhcp-authoritative", "--no-ping", f"--dhcp-leasefile={DIRECTORY}/{namespace}.leases"]
         names = [f"--address=/{name}.ap-northeast-2.amazonaws.com/{APIS}" for name in self.names]
-        for n in range(interfaces):
-            there = ["peer", "name", f"eth{n}", "netns", namespace]
-            self.ip("link", "add", f"eth{n}", "type", "veth", *there)
-            self.ip("address", "add", f"10.0.{n}.1/24", "dev", f"eth{n}")
-            dhcp += [f"--interface=eth{n}", f"--dhcp-range=10.0.{n}.10,10.0.{n}.250"]
-        self.ip("link", "set", "eth0", "up")
-        dnsmasq = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root"]
-            + ["--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--log-facility=/dev/null", *dhcp, *names]
-        )
-        undo.callback(dnsmasq.wait, 10)
-        undo.callback(dnsmasq.terminate)
-        return undo
+        with contextlib.ExitStack() as undo:
+            undo.callback(Path(f"{DIRECTORY}/{namespace}.leases").unlink, missing_ok=True)
+            run("ip", "netns", "add", namespace)
+            undo.callback(run, "ip", "netns", "delete", namespace)
+            for n in range(interfaces):
+                self.ip("link", "add", f"eth{n}", "type", "veth", "peer", "name", f"eth{n}", "netns", namespace)
+                self.ip("address", "add", f"10.0.{n}.1/24", "dev", f"eth{n}")
+                dhcp += [f"--interface=eth{n}", f"--dhcp-range=10.0.{n}.10,10.0.{n}.250"]
+            self.ip("link", "set", "eth0", "up")
+            # DHCP and DNS.
+            dnsmasq = subprocess.Popen(
+                ["ip", "netns", "exec", self.name, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root"]
+                + ["--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=", "--log-facility=/dev/null", *dhcp, *names]
+            )
+            undo.callback(dnsmasq.wait, 10)
+            undo.callback(dnsmasq.terminate)
+            return undo.pop_all()
 
     def connect(self, n):
         """The nth interface works now."""
@@ -151,7 +152,7 @@ class Cloud:
             assert LIBC.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         listener = socket.create_server(("0.0.0.0", port))
         self.cleanup.callback(listener.close)
-        # Closing alone does not wake who accepts.
+        # Wakes who accepts, which closing alone would not.
         self.cleanup.callback(listener.shutdown, socket.SHUT_RDWR)
         ready.set()
         with contextlib.suppress(OSError):

@@ -4,9 +4,11 @@
 """
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -19,6 +21,7 @@ for variable in ("BOOT_DIRECTORY", "FAKECLOUD_BIN"):
 from cloud import DIRECTORY, Cloud
 from machine import Machine
 
+# Whatever has a name that begins so is ours.
 NAMES = "eipt"
 
 
@@ -28,11 +31,22 @@ def pytest_configure(config):
     for part in ("base", "bare", "layer", "tls"):
         if not (DIRECTORY / part).is_dir():
             pytest.exit(f"the boot test cannot run: there is no {DIRECTORY / part} (tree.sh builds it)", 2)
+    # Held until the end of this process: two runs would take each other's machines for leftovers.
+    config.boot_lock = open(DIRECTORY / "lock", "wb")
+    try:
+        fcntl.flock(config.boot_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pytest.exit("the boot test cannot run: another run is under way", 2)
     clear()
 
 
 def clear():
-    """Removes what a run that was killed has left."""
+    """Removes what a run that was killed has left: what runs in namespaces of our names, and its files."""
+    for namespace in Path("/run/netns").glob(f"{NAMES}*"):
+        pids = subprocess.run(["ip", "netns", "pids", namespace.name], capture_output=True, text=True, check=False)
+        for pid in pids.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
     for root in (DIRECTORY / "machines").glob("*/root"):
         subprocess.run(["umount", "--quiet", "--lazy", root], check=False)
     shutil.rmtree(DIRECTORY / "machines", ignore_errors=True)

@@ -19,6 +19,8 @@ UNITS = ["eip-claim.service", "eip-claim@*.service", "eip-claim-again.service", 
 PATIENCE = 60
 # systemd's SD_MESSAGE_UNIT_PROCESS_EXIT.
 PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+# Moves itself to the control groups before `--`, and becomes the command after it.
+MOVE = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
 
 class Machine:
@@ -66,9 +68,7 @@ class Machine:
         self.running.callback(remove_groups, groups)
         console = self.running.enter_context(open(self.root.parent / "console", "ab"))
         command = [
-            # Nobody but this machine in its control group: two machines would find each other's units in it.
-            *["sh", "-c", 'for group; do [ "$group" = -- ] && break; echo $$ >"$group/cgroup.procs"; shift; done; shift; exec "$@"'],
-            *["sh", *groups, "--"],
+            *["sh", "-c", MOVE, "sh", *groups, "--"],
             *["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"],
             *["--resolv-conf=off", "--link-journal=no", f"--machine={self.name}", f"--directory={self.root}"],
             # Its own network is its own to configure.
@@ -76,7 +76,8 @@ class Machine:
         ]
         nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         self.running.callback(self.kill, nspawn)
-        self.pid = until(lambda: leader(nspawn), f"{self.name} has a process 1")
+        self.pid = until(lambda: leader(nspawn) or nspawn.poll() is not None and -1, f"{self.name} has a process 1")
+        assert self.pid != -1, f"systemd-nspawn ended: {(self.root.parent / 'console').read_text()}"
         until(lambda: self.call("systemctl", "show", "--property=Version").returncode == 0, "systemd answers")
 
     def power_off(self):
@@ -97,7 +98,11 @@ class Machine:
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        nspawn.wait(timeout=30)
+        try:
+            nspawn.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            nspawn.kill()
+            nspawn.wait()
 
     def close(self):
         self.crash()
@@ -189,19 +194,21 @@ def leader(nspawn):
 
 
 def make_groups(name):
-    """A control group of this name in every hierarchy, beside that of this process."""
+    """A control group of this name in every hierarchy, below that of this process.
+
+    Two machines in one group would find each other's units in it.
+    """
     own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     groups = []
     for mount in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, options, *_ = mount.split()
-        if kind not in ("cgroup", "cgroup2"):
-            continue
         for _, controllers, path in own:
-            if set(controllers.split(",")) <= set(options.split(",")) if controllers else kind == "cgroup2":
+            # Version 2 has no controllers here, and a group for cpusets takes nobody before it is set up.
+            is_here = set(controllers.split(",")) <= set(options.split(",")) if controllers else kind == "cgroup2"
+            if kind.startswith("cgroup") and is_here and controllers != "cpuset":
                 group = Path(where) / path.lstrip("/") / name
-                if "cpuset" not in controllers:
-                    group.mkdir(exist_ok=True)
-                    groups.append(group)
+                group.mkdir(exist_ok=True)
+                groups.append(group)
     return groups
 
 

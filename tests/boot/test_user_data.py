@@ -48,6 +48,20 @@ def test_user_data_runs_while_a_claim_is_still_trying_and_its_options_hold_from_
     assert machine.result()["outcome"] == "claimed"
 
 
+def test_after_cloud_init_the_options_of_user_data_hold_from_the_first_claim_on(start):
+    # By its own tag it would take the other address.
+    here = world(tags={"eip-claim": "other"})
+    here["addresses"].append({"name": "other", "tags": {"eip-claim": "other"}})
+    cloud, machine = start(here)
+    machine.drop_in(UNIT, "[Unit]\nAfter=cloud-init.service\n")
+    give_user_data(machine, (USER_DATA / "ami-with-package.cloud-config.yaml").read_text())
+    machine.boot()
+    done(machine)
+    assert machine.wait_for(UNIT, "active", "failed") == "active"
+    assert cloud.holder("web") == (cloud.me, "10.0.0.10")
+    assert [event["address"] for event in cloud.do("history")["history"]] == [cloud.hello["names"]["web"]]
+
+
 @pytest.mark.parametrize("name", ["ami-without-package.cloud-config.yaml", "ami-without-package.sh"])
 def test_user_data_fetches_the_package_installs_it_and_claims_and_the_next_boot_does_so_early(start, name):
     cloud, machine = start(world(tags={}), layers=("bare", "base"))
