@@ -18,7 +18,7 @@ DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aar
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test prove lint deny manual deb rpm install test-packages
+.PHONY: build demo fakecloud test prove lint deny manual deb rpm install test-packages test-boot
 
 build:
 	cargo build --release
@@ -98,6 +98,13 @@ test-packages: deb rpm $(VENV)/.installed
 	tests/packages/tools.sh
 	PROGRAM=$(PROGRAM) DEB=$(DEB) RPM=$(RPM) GENERATE_RPM=$(TOOLS)/bin/cargo-generate-rpm \
 		TARGET_TRIPLE=$(HOST) $(VENV)/bin/pytest -q tests/packages
+
+# The package as it ships, in machines that boot: systemd-nspawn with systemd as process 1, in a cloud of their own.
+# Runs as root; the first time it builds a Debian tree, for which it needs apt. Four at once, since most of them wait.
+BOOT := $(abspath $(TARGET_DIR))/boot
+test-boot: deb fakecloud $(VENV)/.installed
+	EIP_CLAIM_DEB=$(DEB) tests/boot/tree.sh $(BOOT)
+	BOOT_DIRECTORY=$(BOOT) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q -n 4 tests/boot
 
 # Licences, sources and banned crates; deny.toml says which.
 deny: $(TOOLS)/bin/cargo-deny
