@@ -1,5 +1,7 @@
 """A claim that fails: with which code, who says why, and what comes of it."""
 
+import time
+
 from machine import until
 from worlds import UNIT, needs_address, world
 
@@ -83,3 +85,13 @@ def test_a_claim_runs_in_its_sandbox_and_a_request_to_stop_ends_it_though_it_is_
     assert machine.exits(UNIT) == ["75"]
     assert machine.show(UNIT, "NRestarts") == "0"
     assert machine.result()["error"]["code"] == "Interrupted"
+
+
+def test_a_claim_that_is_still_trying_does_not_hold_up_the_end_of_the_boot(start):
+    cloud, machine = start(world())
+    cloud.lose("192.0.2.2")
+    machine.boot()
+    until(lambda: machine.entries(f"_SYSTEMD_UNIT={UNIT}", "PRIORITY=4"), "it has tried once, and tries again")
+    began = time.monotonic()
+    machine.power_off()
+    assert time.monotonic() - began < 15
