@@ -2,8 +2,8 @@
 # User data for an AMI that has the package: sets options of eip-claim, and claims by them.
 #
 # For a setup that needs no options, no user data is needed either: see tags-only.launch-template.json.
-# This runs late in the first boot; the unit ran early in it, with what the AMI has.
-# So options that must hold from the first moment on (`EIP_CLAIM_TAKEOVER=never`, say) belong into the AMI.
+# This runs once, late in the first boot; the unit ran early in it, with what the AMI has.
+# So options that must hold for the first claim already (`EIP_CLAIM_TAKEOVER=never`, say) belong into the AMI.
 # A launch template takes it as base64:
 #   jq --arg data "$(base64 -w0 ami-with-package.sh)" '.UserData = $data' ami-with-package.launch-template.json
 set -eu
