@@ -13,6 +13,8 @@ TOOLS := $(abspath $(TARGET_DIR))/tools
 MANUAL := $(abspath $(TARGET_DIR))/$(HOST)/release/manual
 PACKAGES := $(abspath $(TARGET_DIR))/packages
 VERSION := $(shell sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml)
+# The same commit makes the same packages, whose checksum user data has.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 ARCH := $(firstword $(subst -, ,$(HOST)))
 DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(ARCH))).deb
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm

@@ -109,6 +109,13 @@ def test_without_options_the_shipped_configuration_stays(recording, content):
     assert CLAIM in recording.calls()
 
 
+def test_a_configuration_that_was_there_before_is_kept_and_nobody_is_asked(recording, content):
+    recording.put(CONFIGURATION, "EIP_CLAIM_TAG=eip-claim=ours\n")
+    run(recording, fetching(Server("eip-claim.deb", content).url, content, OPTIONS=""))
+    assert recording.get(CONFIGURATION) == "EIP_CLAIM_TAG=eip-claim=ours\n"
+    assert is_installed(recording)
+
+
 @pytest.mark.parametrize("received", ["other", "truncated"])
 def test_what_has_another_checksum_is_not_installed(recording, content, received):
     sent = {"other": content[:-1] + b"x", "truncated": content[:1000]}[received]
