@@ -13,8 +13,6 @@ TOOLS := $(abspath $(TARGET_DIR))/tools
 MANUAL := $(abspath $(TARGET_DIR))/$(HOST)/release/manual
 PACKAGES := $(abspath $(TARGET_DIR))/packages
 VERSION := $(shell sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml)
-# The same commit makes the same packages, whose checksum user data has.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 ARCH := $(firstword $(subst -, ,$(HOST)))
 DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(ARCH))).deb
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
@@ -63,14 +61,16 @@ manual:
 	cargo run --quiet --release --package packaging -- $(MANUAL) $(HOST)
 	gzip --force --best --no-name $(MANUAL)/eip-claim.1 $(MANUAL)/third-party-licences.txt
 
+# The same commit makes the same packages, whose checksum user data has.
+DATED = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 deb: build manual $(TOOLS)/bin/cargo-deb
 	mkdir -p $(PACKAGES)
-	$(TOOLS)/bin/cargo-deb --quiet --no-build --target $(HOST) --output $(DEB)
+	$(DATED) $(TOOLS)/bin/cargo-deb --quiet --no-build --target $(HOST) --output $(DEB)
 	@ls -l $(DEB)
 
 rpm: build manual $(TOOLS)/bin/cargo-generate-rpm
 	mkdir -p $(PACKAGES)
-	$(TOOLS)/bin/cargo-generate-rpm --target $(HOST) --output $(RPM)
+	$(DATED) $(TOOLS)/bin/cargo-generate-rpm --target $(HOST) --output $(RPM)
 	@ls -l $(RPM)
 
 # For everything else. An existing configuration is kept, and nothing is enabled.
