@@ -21,12 +21,12 @@ fail() {
     exit 1
 }
 
-# Six attempts, with pauses of 1, 2, 4, 8 and 16 seconds: the network or the role may not be there yet,
-# and another installation may hold the lock of the package manager.
+# Eight attempts, with pauses of 1, 2, 4 and so on to 64 seconds: the network or the role may not be there yet,
+# and the updates of a first boot may hold the lock of the package manager for a minute or two.
 retry() {
     pause=1
     until "$@"; do
-        [ "$pause" -le 16 ] || return 1
+        [ "$pause" -le 64 ] || return 1
         echo "trying again in $pause s: $1" >&2
         sleep "$pause"
         pause=$((pause * 2))

@@ -138,7 +138,7 @@ def test_who_cannot_be_reached_is_given_up_and_the_signature_is_not_shown(record
     said = run(recording, fetching("http://127.0.0.1:9/eip-claim.deb?X-Amz-Signature=secret", content), status=1)
     assert "eip-claim is not installed: cannot fetch http://127.0.0.1:9/eip-claim.deb\n" in said
     assert "secret" not in said
-    assert recording.calls() == [f"sleep {2**n}" for n in range(5)]
+    assert recording.calls() == [f"sleep {2**n}" for n in range(7)]
     assert nothing_is_left(recording)
 
 
