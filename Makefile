@@ -1,5 +1,5 @@
 # What a person does with this project: `make demo` shows the main job, `make test` passes everything,
-# `make prove` goes on for half an hour to show that it holds whatever the timing.
+# `make prove` goes on for an hour to show that it holds whatever the timing, `make deb` and `make rpm` build packages.
 #
 # With RUSTC_BOOTSTRAP=1 (or on a nightly) the AWS SDK compiles in a third of the time, see CONTRIBUTING.md.
 
@@ -18,7 +18,7 @@ DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aar
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test prove lint deny manual deb rpm install test-packages test-boot
+.PHONY: build demo fakecloud test test-claim test-packages test-boot prove lint deny manual deb rpm install
 
 build:
 	cargo build --release
@@ -31,13 +31,30 @@ demo: build fakecloud
 fakecloud:
 	cargo build --quiet --package fakecloud
 
-# Everything, against the program that ships: the Rust tests; then what must hold whatever the timing, one at a time,
-# since each keeps the machine busy, in three minutes; then the AWS CLI and boto3 as judges of the fake cloud,
-# and Python's TLS, proxy and journal as the other end of the wire.
-test: build fakecloud $(VENV)/.installed
+# Everything, against what ships. The last two run as root, on a system with apt.
+test: test-claim test-packages test-boot
+
+# The program: the Rust tests; then what must hold whatever the timing, one at a time, since each keeps the machine
+# busy, in three minutes; then the AWS CLI and boto3 as judges of the fake cloud, and Python's TLS, proxy and journal
+# as the other end of the wire.
+test-claim: build fakecloud $(VENV)/.installed
 	CLAIM_BINARY=$(PROGRAM) MOTO_SERVER=$(VENV)/bin/moto_server cargo test --workspace -- --skip prove::
 	CLAIM_BINARY=$(PROGRAM) cargo test --test tests prove:: -- --test-threads=1 --show-output
 	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q tests/judges tests/transport
+
+# The packages and the user data: what is in them, what they do to a system, and what lintian, rpmlint, shellcheck,
+# cloud-init and botocore say of them. Runs as root, on a copy of this system's files, and needs apt.
+test-packages: deb rpm $(VENV)/.installed
+	tests/packages/tools.sh
+	PROGRAM=$(PROGRAM) DEB=$(DEB) RPM=$(RPM) GENERATE_RPM=$(TOOLS)/bin/cargo-generate-rpm \
+		TARGET_TRIPLE=$(HOST) $(VENV)/bin/pytest -q tests/packages
+
+# The package as it ships, in machines that boot: systemd-nspawn with systemd as process 1, in a cloud of their own.
+# Runs as root; the first time it builds a Debian tree, for which it needs apt. Four at once, since most of them wait.
+BOOT := $(abspath $(TARGET_DIR))/boot
+test-boot: deb fakecloud $(VENV)/.installed
+	EIP_CLAIM_DEB=$(DEB) tests/boot/tree.sh $(BOOT)
+	BOOT_DIRECTORY=$(BOOT) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q -n 4 tests/boot
 
 # The same proofs to their full size; tests/prove/mod.rs says what they are. They print their figures.
 prove: build
@@ -93,20 +110,6 @@ install: build manual
 	install -D -m 644 $(MANUAL)/eip-claim.fish $(SHARE)/fish/vendor_completions.d/eip-claim.fish
 	install -D -m 644 systemd/ready.conf $(SHARE)/doc/eip-claim/examples/ready.conf
 	install -m 644 README.md LICENSE-APACHE LICENSE-MIT $(MANUAL)/third-party-licences.txt.gz $(SHARE)/doc/eip-claim
-
-# The packages and the user data: what is in them, what they do to a system, and what lintian, rpmlint, shellcheck,
-# cloud-init and botocore say of them. Runs as root, on a copy of this system's files, and needs apt.
-test-packages: deb rpm $(VENV)/.installed
-	tests/packages/tools.sh
-	PROGRAM=$(PROGRAM) DEB=$(DEB) RPM=$(RPM) GENERATE_RPM=$(TOOLS)/bin/cargo-generate-rpm \
-		TARGET_TRIPLE=$(HOST) $(VENV)/bin/pytest -q tests/packages
-
-# The package as it ships, in machines that boot: systemd-nspawn with systemd as process 1, in a cloud of their own.
-# Runs as root; the first time it builds a Debian tree, for which it needs apt. Four at once, since most of them wait.
-BOOT := $(abspath $(TARGET_DIR))/boot
-test-boot: deb fakecloud $(VENV)/.installed
-	EIP_CLAIM_DEB=$(DEB) tests/boot/tree.sh $(BOOT)
-	BOOT_DIRECTORY=$(BOOT) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q -n 4 tests/boot
 
 # Licences, sources and banned crates; deny.toml says which.
 deny: $(TOOLS)/bin/cargo-deny
