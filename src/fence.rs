@@ -86,17 +86,10 @@ impl Claim<'_> {
             .run(async || match self.write(&wanted, Reassociation::Refuse).await {
                 Err(error) if error.class == Class::LostRace && error.message.contains(cut.association.as_str()) => {
                     // Our ending of the association that was judged is not done, or not visible yet.
-                    // To end it again is a takeover again, which is for Auto Scaling to stop.
                     self.facts.stranded = Some(cut.clone());
-                    match self.pass_gate(reach).await {
-                        Ok(None) => {
-                            self.end(cut).await?;
-                            Err(Error { class: Class::NotYet, ..error })
-                        }
-                        Ok(Some(_)) => Ok(Err(Error { class: Class::Waiting, ..error })),
-                        Err(changed) if changed.class == Class::Waiting => Ok(Err(changed)),
-                        Err(unknown) => Err(unknown),
-                    }
+                    self.may_end_again(reach).await?;
+                    self.end(cut).await?;
+                    Err(Error { class: Class::NotYet, ..error })
                 }
                 Err(error) if error.class == Class::LostRace => Ok(Err(error)),
                 Err(error) if error.class == Class::WrongTargetMode => {
@@ -113,10 +106,7 @@ impl Claim<'_> {
         match written {
             Ok(Ok(written)) => self.confirm(&wanted, written).await,
             Ok(Err(lost)) => {
-                // The next round looks anew; whoever was quicker has it, but a gate that closed tells of nobody.
-                if lost.class == Class::LostRace {
-                    self.note_held(&address.allocation);
-                }
+                self.note_held(&address.allocation);
                 Err(self.learn(lost, &address.allocation, addresses).await)
             }
             // It is still on nobody, and this instance cannot have it.
@@ -139,6 +129,17 @@ impl Claim<'_> {
             None => {}
         }
         self.cloud.may_associate(&address.allocation, &self.target).await
+    }
+
+    /// The gate, before the association is ended once more: to leave it where it is strands nobody.
+    /// A run that stops here ends, and says that the first request may yet arrive.
+    async fn may_end_again(&self, reach: Reach) -> Result<(), Error> {
+        match self.pass_gate(reach).await {
+            Ok(Some(Outcome::Skipped(state))) => Err(reasons::skipped(&state)),
+            Ok(_) => Ok(()),
+            Err(changed) if changed.class == Class::Waiting => Err(Error { class: Class::Interrupted, ..changed }),
+            Err(unknown) => Err(unknown),
+        }
     }
 
     /// Ends the association of `cut`, if it is still there. From here on the address may be on nobody.

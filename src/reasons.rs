@@ -114,6 +114,11 @@ pub(crate) fn too_late(address: &Address, left: Duration, needed: Duration) -> E
     Error::new(Class::Interrupted, "TooLittleTime", message).advise("raise --timeout, or lower --attempt-timeout")
 }
 
+/// Auto Scaling has changed its mind behind the fence.
+pub(crate) fn skipped(state: &str) -> Error {
+    Error::new(Class::Interrupted, "Skipped", format!("Auto Scaling wants this instance {state} now"))
+}
+
 /// The worst end of a run: an association has been ended, and the new one has not been seen.
 pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&str>) -> Outcome {
     let Stranded { public_ip, allocation, holder, .. } = stranded;
@@ -127,9 +132,7 @@ pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&st
     );
     let error = match outcome {
         Outcome::Failed(error) | Outcome::Yielded(error) => error,
-        Outcome::Skipped(state) => {
-            Error::new(Class::Interrupted, "Skipped", format!("Auto Scaling wants this instance {state} now"))
-        }
+        Outcome::Skipped(state) => skipped(&state),
         // It has another one of the pool meanwhile, so that this one is free for the others.
         Outcome::Claimed | Outcome::AlreadyHeld => {
             tracing::error!(address = %allocation, %holder, "{public_ip} was taken from {holder}, and is left unassociated");

@@ -37,6 +37,9 @@ impl Claims {
     pub fn cut(&self, world: &mut World, id: Id, reply: Reply) {
         let Step::Cut(cut) = world.machine(id).step else { unreachable!("cut out of turn") };
         let again = world.machine(id).stranded == Some((cut.address, cut.id));
+        if again && world.machine(id).gate != Gate::Open {
+            return world.end(id, End::Failed);
+        }
         if !self.passes_gate(world, id, true) {
             return;
         }
