@@ -22,11 +22,19 @@ const LATEST: Duration = Duration::from_secs(253_402_300_799);
 /// # Errors
 /// See the module.
 pub(crate) fn addresses(answers: &[types::Address]) -> Result<Vec<Address>, Error> {
-    // One without an allocation id (EC2-Classic) cannot be associated by this program.
-    answers.iter().filter(|a| present(a.allocation_id()).is_some()).map(address).collect()
+    answers.iter().filter(|answer| is_allocated(answer)).map(address).collect()
 }
 
-fn address(answer: &types::Address) -> Result<Address, Error> {
+/// Whether it has an allocation id; one without (EC2-Classic) cannot be associated by this program.
+pub(crate) fn is_allocated(answer: &types::Address) -> bool {
+    present(answer.allocation_id()).is_some()
+}
+
+/// An address in an answer of DescribeAddresses.
+///
+/// # Errors
+/// See the module.
+pub(crate) fn address(answer: &types::Address) -> Result<Address, Error> {
     let association = match optional("associationId", answer.association_id())? {
         Some(id) => Some(Association {
             id,

@@ -16,20 +16,20 @@ use crate::endpoints;
 use crate::error::{Class, Error};
 use crate::explain::explain;
 use crate::gate::Gate;
+use crate::here::Here;
 use crate::ids::{AllocationId, AssociationId};
 use crate::imds::{Identity, Imds, Interface};
 use crate::reasons;
 use crate::report::{Facts, Outcome, Report};
 use crate::retry::{Backoff, Deadline, Retry};
 use crate::stop::{Hold, Stop};
-use crate::target;
 
 /// A role that was made with its instance takes seconds until all of EC2 knows it.
 const YOUNG: Duration = Duration::from_secs(5 * 60);
 /// How long a call that IAM denies is tried again on a young instance.
 const DENIED_WINDOW: Duration = Duration::from_secs(60);
 /// What explaining a denied call may take, after the deadline too.
-const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Claims the address that `options` select, and reports how it went.
 pub async fn claim(options: &Options, stop: &Stop) -> Report {
@@ -86,34 +86,22 @@ impl Claim<'_> {
         endpoints::check()?;
         let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
-        let (identity, gate, interface, private_ip) = retry
-            .run(async || {
-                let who = async { tokio::try_join!(imds.identity(), Gate::read(&imds, options)) };
-                // The credentials are fetched meanwhile; should that fail, the first call says why.
-                let (who, _) = tokio::join!(who, profile.load());
-                let (identity, gate) = who?;
-                let (interface, private_ip) = target::choose(&identity, options)?;
-                Ok((identity, gate, interface, private_ip))
-            })
-            .await?;
+        let look = async || tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options));
+        let (here, gate) = retry.run(look).await?;
         // Before IMDS answers, nobody can have said anything about this instance.
         let start = Instant::now();
-        facts.instance = Some(identity.instance.clone());
-        facts.interface = Some(interface.id.clone());
-        facts.private_ip = Some(private_ip);
-        facts.region = Some(identity.region.clone());
-        facts.zone = Some(identity.zone.clone());
+        *facts = here.facts();
+        let me = here.me();
+        let Here { identity, interface, private_ip, target } = here;
         tracing::info!(instance = %identity.instance, region = identity.region, zone = identity.zone,
             interface = %interface.id, %private_ip, ?gate, "this instance");
         let denied_window = if is_young(&identity) { DENIED_WINDOW } else { Duration::ZERO };
         retry.allow_denied_for(denied_window);
-        let target = target::named(&identity, &interface, private_ip, options);
-        let (instance, interface_id) = (identity.instance, interface.id.clone());
         let mut claim = Claim {
             cloud: Cloud::new(&identity.region, profile, options.attempt_timeout, retry.deadline()),
             deadline: retry.deadline(),
             region: identity.region,
-            me: Me { instance, interface: interface_id, private_ip, lost: Vec::new(), refused: Vec::new() },
+            me,
             written: Vec::new(),
             public_ips_before: None,
             gate: Some(gate),

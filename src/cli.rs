@@ -75,8 +75,17 @@ pub struct Options {
 /// What the program can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Command {
-    /// Take the address
+    /// Take the address, and prove it
     Claim,
+    /// Give the address back, if this instance holds it
+    Release,
+}
+
+impl Command {
+    /// Whether its result is kept for whatever runs after the unit.
+    pub fn leaves_a_result(self) -> bool {
+        matches!(self, Self::Claim | Self::Release)
+    }
 }
 
 /// A tag that selects addresses.

@@ -57,10 +57,10 @@ pub enum Target {
 /// The AWS APIs of one region, with this instance's credentials.
 #[derive(Debug, Clone)]
 pub struct Cloud {
-    ec2: aws_sdk_ec2::Client,
+    pub(crate) ec2: aws_sdk_ec2::Client,
     sts: aws_sdk_sts::Client,
     connections: Connections,
-    attempts: Attempts,
+    pub(crate) attempts: Attempts,
 }
 
 impl Cloud {
@@ -115,6 +115,13 @@ impl Cloud {
     /// # Errors
     /// See [`Cloud::addresses`].
     pub async fn instances(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Error> {
+        self.describe_instances(ids).await?.iter().map(answers::instance).collect()
+    }
+
+    pub(crate) async fn describe_instances(
+        &self,
+        ids: &[InstanceId],
+    ) -> Result<Vec<aws_sdk_ec2::types::Instance>, Error> {
         let mut found = Vec::new();
         for some in ids.chunks(FILTER_VALUES) {
             let filter = Filter::exactly("instance-id", some.iter().map(InstanceId::as_str));
@@ -122,9 +129,7 @@ impl Cloud {
             loop {
                 let request = self.ec2.describe_instances().filters(to_sdk(&filter)).set_next_token(next);
                 let answer = self.attempts.call("DescribeInstances", request.send()).await?;
-                for instance in answer.reservations().iter().flat_map(|r| r.instances()) {
-                    found.push(answers::instance(instance)?);
-                }
+                found.extend(answer.reservations().iter().flat_map(|r| r.instances()).cloned());
                 next = answers::present(answer.next_token()).map(str::to_owned);
                 if next.is_none() {
                     break;
@@ -230,6 +235,6 @@ impl Cloud {
     }
 }
 
-fn to_sdk(filter: &Filter) -> aws_sdk_ec2::types::Filter {
+pub(crate) fn to_sdk(filter: &Filter) -> aws_sdk_ec2::types::Filter {
     aws_sdk_ec2::types::Filter::builder().name(&filter.name).set_values(Some(filter.values.clone())).build()
 }

@@ -19,11 +19,11 @@ use crate::retry::{Backoff, Retry};
 use crate::world::Address;
 
 /// How long a write may go unanswered before a new connection is asked what came of it.
-const UNANSWERED_AFTER: Duration = Duration::from_millis(1_500);
+pub(crate) const UNANSWERED_AFTER: Duration = Duration::from_millis(1_500);
 /// The pause between looks while a write goes unanswered.
-const PEEK_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const PEEK_EVERY: Duration = Duration::from_millis(250);
 /// Within this time EC2 and IMDS show what was written; what they show after it, is.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// The code of an interface that has, in IMDS, the public addresses that it had before.
 const UNCHANGED: &str = "PublicAddressUnchanged";
 

@@ -12,6 +12,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use tokio::time::timeout;
 
+use crate::classify::is_about_credentials;
 use crate::error::{Class, Error};
 use crate::imds::Imds;
 use crate::metadata::{self, Metadata};
@@ -73,6 +74,15 @@ impl InstanceProfile {
 
     fn lock(&self) -> MutexGuard<'_, Option<Credentials>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Attempts once more with fresh credentials where AWS does not accept those of the first attempt,
+/// whatever the age of the instance: it may have slept through their expiry.
+pub(crate) async fn with_fresh<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    match attempt().await {
+        Err(error) if error.class == Class::Denied && is_about_credentials(&error.code) => attempt().await,
+        outcome => outcome,
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`).
+//! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
 //!   which passes on only what AWS may have said (`sanity`).
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again.
@@ -18,6 +19,7 @@ pub mod claim;
 pub mod classify;
 pub mod cli;
 pub mod cloud;
+pub mod command;
 mod confirm;
 pub mod credentials;
 pub mod decide;
@@ -27,6 +29,7 @@ pub mod error;
 mod explain;
 mod fence;
 pub mod gate;
+mod here;
 pub mod http;
 pub mod ids;
 pub mod imds;
@@ -34,6 +37,7 @@ pub mod layers;
 pub mod log;
 mod metadata;
 mod reasons;
+pub mod release;
 pub mod report;
 pub mod result_file;
 pub mod retry;

@@ -134,7 +134,7 @@ pub(crate) fn stranded(outcome: Outcome, stranded: &Stranded, region: Option<&st
         Outcome::Failed(error) | Outcome::Yielded(error) => error,
         Outcome::Skipped(state) => skipped(&state),
         // It has another one of the pool meanwhile, so that this one is free for the others.
-        Outcome::Claimed | Outcome::AlreadyHeld => {
+        Outcome::Claimed | Outcome::AlreadyHeld | Outcome::Released | Outcome::NotHeld => {
             tracing::error!(address = %allocation, %holder, "{public_ip} was taken from {holder}, and is left unassociated");
             return outcome;
         }
@@ -185,7 +185,7 @@ pub(crate) fn no_target(identity: &Identity, options: &Options) -> Error {
 }
 
 /// `tagged asg=test`, or whatever the filters say.
-fn described(filters: &[Filter]) -> String {
+pub(crate) fn described(filters: &[Filter]) -> String {
     let one = |filter: &Filter| {
         let values = filter.values.join(" or ");
         match filter.name.strip_prefix("tag:") {

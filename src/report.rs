@@ -19,6 +19,10 @@ pub enum Outcome {
     AlreadyHeld,
     /// The gate said no; this is the state that Auto Scaling wants.
     Skipped(String),
+    /// This instance has given the address back.
+    Released,
+    /// There was nothing to give back.
+    NotHeld,
     /// A better holder, or one that is most likely better, keeps the address.
     Yielded(Error),
     /// It failed.
@@ -115,11 +119,11 @@ impl Report {
         self.error().map_or(Exit::Success, |error| error.class.exit())
     }
 
-    /// Why this instance does not hold the address.
+    /// Why it did not do what it was to do.
     pub fn error(&self) -> Option<&Error> {
         match &self.outcome {
             Outcome::Yielded(error) | Outcome::Failed(error) => Some(error),
-            Outcome::Claimed | Outcome::AlreadyHeld | Outcome::Skipped(_) => None,
+            _ => None,
         }
     }
 
@@ -129,6 +133,8 @@ impl Report {
             Outcome::Claimed => "claimed",
             Outcome::AlreadyHeld => "already_held",
             Outcome::Skipped(_) => "skipped",
+            Outcome::Released => "released",
+            Outcome::NotHeld => "not_held",
             Outcome::Yielded(_) => "yielded",
             Outcome::Failed(_) => "failed",
         }
@@ -153,6 +159,8 @@ impl Report {
             (Outcome::Skipped(state), _) => {
                 format!("no address for {me}: skipped, because Auto Scaling wants it {state}")
             }
+            (Outcome::Released, _) => format!("{ip} released by {me} {took}"),
+            (Outcome::NotHeld, _) => format!("nothing to release: {me} does not hold {ip}, seen {took}"),
             (Outcome::Yielded(error), _) => format!("{error} (seen by {me} {took})"),
             (Outcome::Failed(error), _) => {
                 let attempts =
@@ -209,14 +217,19 @@ impl Report {
             }).collect::<Vec<_>>(),
             "attempts": self.attempts,
             "elapsed_ms": self.elapsed.as_millis() as u64,
-            "error": self.error().map(|error| json!({
-                "code": error.code,
-                "message": error.in_full(),
-                "remedy": error.remedy(),
-                "decoded": error.decoded,
-            })),
+            "error": self.error().map(error_json),
         })
     }
+}
+
+/// A failure, for machines.
+pub(crate) fn error_json(error: &Error) -> Value {
+    json!({
+        "code": error.code,
+        "message": error.in_full(),
+        "remedy": error.remedy(),
+        "decoded": error.decoded,
+    })
 }
 
 /// A time in the form of EC2's own answers.

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use crate::report::Report;
+use serde_json::Value;
 
 /// The directory for results that systemd provides, cleared of the result of an earlier run.
 pub fn directory() -> Option<PathBuf> {
@@ -15,13 +15,13 @@ pub fn directory() -> Option<PathBuf> {
     Some(directory)
 }
 
-/// Writes the JSON object to `result.json` in `directory`: the whole file or nothing, readable by anyone.
+/// Writes `result` to `result.json` in `directory`: the whole file or nothing, readable by anyone.
 ///
 /// # Errors
 /// The directory does not take the file.
-pub fn save(report: &Report, directory: &Path) -> io::Result<()> {
+pub fn save(result: &Value, directory: &Path) -> io::Result<()> {
     let (path, draft) = (directory.join("result.json"), directory.join(".result.json"));
-    fs::write(&draft, format!("{}\n", report.json()))?;
+    fs::write(&draft, format!("{}\n", result))?;
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o644))?;
     fs::rename(draft, path)
 }

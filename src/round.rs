@@ -4,14 +4,15 @@
 
 use crate::claim::Claim;
 use crate::classify::is_about_credentials;
-use crate::cloud::Target;
+use crate::cloud::{Cloud, Target};
 use crate::confirm::Wanted;
-use crate::decide::{Decision, Policy, Reach, Reassociation, Waiting, candidates, decide, holders_that_matter};
+use crate::decide::{Decision, Me, Policy, Reach, Reassociation, Waiting, candidates, decide, holders_that_matter};
 use crate::error::{Class, Error};
 use crate::gate::Gate;
 use crate::ids::{AllocationId, InstanceId};
 use crate::reasons;
 use crate::report::{Holder, Outcome, Witness};
+use crate::selector::only_allocation;
 use crate::world::{Address, Instance};
 
 impl Claim<'_> {
@@ -37,12 +38,13 @@ impl Claim<'_> {
             return Ok(Outcome::Skipped(state));
         }
         let reach = gate.reach(self.start);
-        if let Some(allocation) = self.only_allocation().filter(|_| self.written.is_empty() && self.me.lost.is_empty())
+        if let Some(allocation) =
+            only_allocation(self.options).filter(|_| self.written.is_empty() && self.me.lost.is_empty())
         {
             return self.associate_unseen(allocation, reach).await;
         }
         let filters = self.filters().await?;
-        let addresses = match (self.cloud.addresses(&filters).await, self.only_allocation()) {
+        let addresses = match (self.cloud.addresses(&filters).await, only_allocation(self.options)) {
             (Err(error), Some(allocation)) if error.class == Class::Denied => {
                 return self.associate_unseen(allocation, reach).await;
             }
@@ -50,7 +52,7 @@ impl Claim<'_> {
         };
         self.note_rescued(&addresses);
         let policy = Policy { takeover: self.options.takeover, reach };
-        let holders = self.holders(&addresses, policy).await?;
+        let holders = holders(&self.cloud, &self.me, &addresses, policy).await?;
         let is_member = holders.iter().any(|instance| instance.id == self.me.instance && instance.in_group);
         let gate = if is_member { gate.of_member() } else { gate };
         let policy = Policy { reach: gate.reach(self.start), ..policy };
@@ -174,21 +176,27 @@ impl Claim<'_> {
             _ => Ok(None),
         }
     }
+}
 
-    async fn holders(&self, addresses: &[Address], policy: Policy) -> Result<Vec<Instance>, Error> {
-        let ids = holders_that_matter(&self.me, addresses, policy);
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut holders = self.cloud.instances(&ids).await?;
-        let (gone, live): (Vec<_>, Vec<_>) =
-            holders.iter().filter(|holder| holder.id != self.me.instance).partition(|holder| holder.state.is_gone());
-        // Only in a pool does a live holder's health matter, and only when no holder is gone.
-        if candidates(&self.me, addresses).len() > 1 && gone.is_empty() && !live.is_empty() {
-            let live: Vec<InstanceId> = live.iter().map(|holder| holder.id.clone()).collect();
-            let impaired = self.cloud.impaired(&live).await?;
-            holders.iter_mut().for_each(|holder| holder.impaired = impaired.contains(&holder.id));
-        }
-        Ok(holders)
+/// The holders that the decision depends on, this instance included; none when no holder matters.
+pub(crate) async fn holders(
+    cloud: &Cloud,
+    me: &Me,
+    addresses: &[Address],
+    policy: Policy,
+) -> Result<Vec<Instance>, Error> {
+    let ids = holders_that_matter(me, addresses, policy);
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
+    let mut holders = cloud.instances(&ids).await?;
+    let (gone, live): (Vec<_>, Vec<_>) =
+        holders.iter().filter(|holder| holder.id != me.instance).partition(|holder| holder.state.is_gone());
+    // Only in a pool does a live holder's health matter, and only when no holder is gone.
+    if candidates(me, addresses).len() > 1 && gone.is_empty() && !live.is_empty() {
+        let live: Vec<InstanceId> = live.iter().map(|holder| holder.id.clone()).collect();
+        let impaired = cloud.impaired(&live).await?;
+        holders.iter_mut().for_each(|holder| holder.impaired = impaired.contains(&holder.id));
+    }
+    Ok(holders)
 }

@@ -24,6 +24,11 @@ impl Address {
         self.association.as_ref()?.instance.as_ref()
     }
 
+    /// Whether `association` is the one that the address is shown with.
+    pub fn has(&self, association: &AssociationId) -> bool {
+        self.association.as_ref().is_some_and(|shown| shown.id == *association)
+    }
+
     /// Why the address is never a candidate, if it is not.
     pub fn left_alone(&self) -> Option<String> {
         let on = |a: &Association| match &a.interface {

@@ -17,6 +17,7 @@ mod options;
 mod policy;
 mod pools;
 mod prove;
+mod release;
 mod requests;
 mod selectors;
 mod signals;

@@ -1,0 +1,60 @@
+//! This instance: what every command has to know before it can ask EC2 anything.
+
+use std::net::Ipv4Addr;
+
+use crate::cli::Options;
+use crate::cloud::Target;
+use crate::credentials::InstanceProfile;
+use crate::decide::Me;
+use crate::error::Error;
+use crate::imds::{Identity, Imds, Interface};
+use crate::report::Facts;
+use crate::target;
+
+/// This instance, and where on it the address belongs.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    pub(crate) identity: Identity,
+    pub(crate) interface: Interface,
+    pub(crate) private_ip: Ipv4Addr,
+    pub(crate) target: Target,
+}
+
+impl Here {
+    /// Asks IMDS once.
+    pub(crate) async fn find(imds: &Imds, profile: &InstanceProfile, options: &Options) -> Result<Self, Error> {
+        // The credentials are fetched meanwhile; should that fail, the first call says why.
+        let (identity, _) = tokio::join!(imds.identity(), profile.load());
+        Self::of(identity?, options)
+    }
+
+    /// The place on the instance `identity` that the options mean.
+    pub(crate) fn of(identity: Identity, options: &Options) -> Result<Self, Error> {
+        let (interface, private_ip) = target::choose(&identity, options)?;
+        let target = target::named(&identity, &interface, private_ip, options);
+        Ok(Self { identity, interface, private_ip, target })
+    }
+
+    /// The same, as the policy sees it.
+    pub(crate) fn me(&self) -> Me {
+        Me {
+            instance: self.identity.instance.clone(),
+            interface: self.interface.id.clone(),
+            private_ip: self.private_ip,
+            lost: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// What a result says of it.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            instance: Some(self.identity.instance.clone()),
+            interface: Some(self.interface.id.clone()),
+            private_ip: Some(self.private_ip),
+            region: Some(self.identity.region.clone()),
+            zone: Some(self.identity.zone.clone()),
+            ..Facts::default()
+        }
+    }
+}
