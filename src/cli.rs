@@ -79,6 +79,8 @@ pub enum Command {
     Claim,
     /// Give the address back, if this instance holds it
     Release,
+    /// Show the addresses, their holders, and what a claim would do now
+    Status,
 }
 
 impl Command {

@@ -1,12 +1,13 @@
 //! The commands: each runs to its end, and says how it ended.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::claim::claim;
 use crate::cli::{Command, Options};
-use crate::error::Exit;
+use crate::error::{Class, Error, Exit};
 use crate::release::release;
-use crate::report::Report;
+use crate::report::{Report, error_json};
+use crate::status::status;
 use crate::stop::Stop;
 
 /// How a command ended: for systemd, for a person, and for machines.
@@ -25,6 +26,10 @@ pub async fn run(options: &Options, stop: &Stop) -> End {
     match options.command {
         Command::Claim => End::of(&claim(options, stop).await),
         Command::Release => End::of(&release(options, stop).await),
+        Command::Status => tokio::select! {
+            status = status(options) => End { exit: status.exit(), text: status.text(), json: status.json() },
+            () = stop.requested() => End::stopped(),
+        },
     }
 }
 
@@ -33,5 +38,12 @@ impl End {
     fn of(report: &Report) -> Self {
         report.log();
         Self { exit: report.exit(), text: report.text(), json: report.json() }
+    }
+
+    /// A command that only looks has nothing to show when it is stopped.
+    fn stopped() -> Self {
+        let error = Error::new(Class::Interrupted, "Interrupted", "stopped by a signal");
+        let json = json!({"outcome": "failed", "error": error_json(&error)});
+        Self { exit: error.class.exit(), text: error.message, json }
     }
 }

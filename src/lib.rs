@@ -7,6 +7,7 @@
 //! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`).
+//! - [`status`]: what there is to see, and `plan`, what a claim would do.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
 //!   which passes on only what AWS may have said (`sanity`).
@@ -36,6 +37,7 @@ pub mod imds;
 pub mod layers;
 pub mod log;
 mod metadata;
+mod plan;
 mod reasons;
 pub mod release;
 pub mod report;
@@ -44,6 +46,9 @@ pub mod retry;
 mod round;
 mod sanity;
 mod selector;
+mod shown;
+pub mod status;
 pub mod stop;
+mod table;
 mod target;
 pub mod world;

@@ -21,4 +21,5 @@ mod release;
 mod requests;
 mod selectors;
 mod signals;
+mod status;
 mod targets;
