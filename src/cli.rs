@@ -60,6 +60,16 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout, help_heading = "How long")]
     pub attempt_timeout: Duration,
 
+    /// Complete this launch hook of the Auto Scaling group: go into service, or be replaced
+    #[arg(long, value_name = "NAME", help_heading = "Afterwards")]
+    pub lifecycle_hook: Option<String>,
+    /// The group of that hook [default: the one that this instance is in]
+    #[arg(long, value_name = "NAME", help_heading = "Afterwards")]
+    pub auto_scaling_group: Option<String>,
+    /// Have the group replace this instance when the time is up
+    #[arg(long, help_heading = "Afterwards")]
+    pub unhealthy_on_failure: bool,
+
     /// How the result is printed
     #[arg(long, value_enum, value_name = "FORM", default_value = "text", help_heading = "Output")]
     pub output: Output,

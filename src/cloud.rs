@@ -1,4 +1,4 @@
-//! The few calls to EC2 and STS, answered in our own types.
+//! The few calls to EC2 and STS, answered in our own types; those to Auto Scaling are in `scaling.rs`.
 //!
 //! No call retries by itself; each has one attempt with a time limit, and an error with a class.
 //! Empty strings from the API count as absent.
@@ -58,7 +58,8 @@ pub enum Target {
 #[derive(Debug, Clone)]
 pub struct Cloud {
     pub(crate) ec2: aws_sdk_ec2::Client,
-    sts: aws_sdk_sts::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
+    pub(crate) scaling: aws_sdk_autoscaling::Client,
     connections: Connections,
     pub(crate) attempts: Attempts,
 }
@@ -86,8 +87,9 @@ impl Cloud {
         }
         let ec2 = client!(aws_sdk_ec2, "AWS_ENDPOINT_URL_EC2");
         let sts = client!(aws_sdk_sts, "AWS_ENDPOINT_URL_STS");
+        let scaling = client!(aws_sdk_autoscaling, "AWS_ENDPOINT_URL_AUTO_SCALING");
         let attempts = Attempts { profile, timeout: attempt_timeout, deadline };
-        Self { ec2, sts, connections, attempts }
+        Self { ec2, sts, scaling, connections, attempts }
     }
 
     /// The same APIs with another deadline.

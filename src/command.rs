@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::afterwards::tell_auto_scaling;
 use crate::claim::claim;
 use crate::cli::{Command, Options};
 use crate::error::{Class, Error, Exit};
@@ -24,7 +25,12 @@ pub struct End {
 /// Does what `options` say.
 pub async fn run(options: &Options, stop: &Stop) -> End {
     match options.command {
-        Command::Claim => End::of(&claim(options, stop).await),
+        Command::Claim => {
+            let report = claim(options, stop).await;
+            let end = End::of(&report);
+            tell_auto_scaling(options, &report).await;
+            end
+        }
         Command::Release => End::of(&release(options, stop).await),
         Command::Status => tokio::select! {
             status = status(options) => End { exit: status.exit(), text: status.text(), json: status.json() },

@@ -15,7 +15,8 @@ pub(crate) fn url(variable: &str) -> Option<String> {
 /// # Errors
 /// One of them is not a URL; the SDK itself would say so at the first call only, and not which.
 pub(crate) fn check() -> Result<(), Error> {
-    for name in ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
+    let services = ["EC2", "STS", "AUTO_SCALING"].map(|service| format!("AWS_ENDPOINT_URL_{service}"));
+    for name in services.iter().map(String::as_str).chain(["AWS_ENDPOINT_URL"]) {
         if let Some(url) = set(name).filter(|url| !is_url(url)) {
             return Err(Error::new(Class::Usage, "InvalidEnvironment", format!("{name} is not a URL: `{url}`")));
         }

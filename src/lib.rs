@@ -8,12 +8,14 @@
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`).
 //! - [`status`]: what there is to see, and `plan`, what a claim would do.
+//! - `afterwards`: what Auto Scaling is told of it.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
 //!   which passes on only what AWS may have said (`sanity`).
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again.
 //! - [`report`] and [`result_file`]: the result, for people and for machines.
 
+mod afterwards;
 mod answers;
 mod attempt;
 pub mod claim;
@@ -45,6 +47,7 @@ pub mod result_file;
 pub mod retry;
 mod round;
 mod sanity;
+mod scaling;
 mod selector;
 mod shown;
 pub mod status;

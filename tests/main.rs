@@ -11,6 +11,7 @@ mod fence;
 mod gate;
 mod harness;
 mod interface;
+mod lifecycle;
 mod metadata_errors;
 mod moto;
 mod options;

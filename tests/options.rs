@@ -231,7 +231,8 @@ fn help_and_version_are_printed_and_nothing_is_asked_of_anybody() {
 
 #[test]
 fn an_endpoint_that_is_no_url_is_found_before_anything_is_called() {
-    for name in ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
+    for name in ["EC2", "STS", "AUTO_SCALING", ""].map(|service| format!("AWS_ENDPOINT_URL_{service}")) {
+        let name = name.trim_end_matches("_");
         let (cloud, _, me) = one_of_each();
         let mut process = command(&cloud.env(&me), &["--tag=asg"]);
         let run = finish(process.env(name, "ec2.example").spawn().expect("the binary starts"));
