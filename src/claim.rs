@@ -118,6 +118,11 @@ impl Claim<'_> {
             start,
         };
         let mut finished = retry.run(async || claim.round().await).await;
+        if let (Ok(Outcome::Claimed | Outcome::AlreadyHeld), Some(url)) = (&finished, &options.verify_egress)
+            && let Err(error) = retry.run(async || claim.verify_egress(url).await).await
+        {
+            finished = Err(error);
+        }
         if let Err(error) = &mut finished {
             // A signal must not put another end in the place of this one.
             let _hold = stop.hold();

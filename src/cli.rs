@@ -10,10 +10,14 @@ use clap::{Parser, ValueEnum};
 
 use crate::cloud::Filter;
 use crate::decide::Takeover;
+use crate::endpoints::is_url;
 use crate::ids::AllocationId;
 
 /// Nobody waits longer at boot, and it keeps the arithmetic of instants far from its limits.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Answers with the address from which it is asked, and nothing else.
+const CHECKIP: &str = "https://checkip.amazonaws.com";
 
 /// Claims the Elastic IP address that belongs to this EC2 instance.
 ///
@@ -60,6 +64,10 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout, help_heading = "How long")]
     pub attempt_timeout: Duration,
 
+    /// Prove also that the internet sees the address, by what this page answers [default: checkip]
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = CHECKIP,
+          value_parser = parse_url, help_heading = "Afterwards")]
+    pub verify_egress: Option<String>,
     /// Complete this launch hook of the Auto Scaling group: go into service, or be replaced
     #[arg(long, value_name = "NAME", help_heading = "Afterwards")]
     pub lifecycle_hook: Option<String>,
@@ -164,6 +172,10 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
         }
         _ => Err("not of the form NAME=VALUE[,VALUE…]".to_owned()),
     }
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    if is_url(text) { Ok(text.to_owned()) } else { Err("not a URL of the form http://… or https://…".to_owned()) }
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {

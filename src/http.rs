@@ -14,9 +14,12 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpClient, HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::HttpError;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -31,6 +34,8 @@ const NAME_SERVER_TIMEOUT: Duration = Duration::from_millis(800);
 const LONGEST_METADATA: usize = 64 << 10;
 /// DescribeAddresses has no pages: ten thousand addresses, far beyond any quota, are three million bytes.
 const LONGEST_ANSWER: usize = 16 << 20;
+/// An address and a line end have sixteen bytes; an error page has some more.
+const LONGEST_PAGE: usize = 64 << 10;
 
 /// The connections to the AWS APIs.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +75,39 @@ pub fn to_imds() -> SharedHttpClient {
         let connector = client.http_connector(settings, components);
         SharedHttpConnector::new(Sane { connector, longest: LONGEST_METADATA, check: is_of_imds })
     })
+}
+
+/// By which way a page is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Never through a proxy.
+    Direct,
+}
+
+/// What a page answers.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+/// Asks `url`, once, on a connection of its own.
+///
+/// # Errors
+/// No answer, or none that is a text of usual length.
+pub(crate) async fn get(url: &str, way: Way) -> Result<Answer, ConnectorError> {
+    let user = |error: HttpError| ConnectorError::user(error.into());
+    let mut request = HttpRequest::get(url).map_err(user)?;
+    request.headers_mut().insert("user-agent", concat!("eip-claim/", env!("CARGO_PKG_VERSION")));
+    let proxy = match way {
+        Way::Direct => ProxyConfig::disabled(),
+    };
+    let connector = Connector::builder().proxy_config(proxy).tls_provider(Provider::Rustls(CryptoMode::Ring));
+    let connector = SharedHttpConnector::new(connector.build_with_resolver(Names));
+    let answer = Sane { connector, longest: LONGEST_PAGE, check: |_, _| Ok(()) }.call(request).await?;
+    let status = answer.status().as_u16();
+    let body = answer.body().bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+    Ok(Answer { status, body })
 }
 
 /// Resolves names by `/etc/hosts` and the servers in `/etc/resolv.conf`, read anew each time:

@@ -102,7 +102,8 @@ fn arguments(option: &clap::Arg, value: &str) -> Vec<OsString> {
         ArgAction::Append => value.split([',', '\n']).map(str::trim).collect(),
         _ => vec![value.trim()],
     };
-    let is_flag = matches!(option.get_action(), ArgAction::SetTrue);
+    let needs_no_value = option.get_num_args().is_some_and(|count| count.min_values() == 0);
+    let is_flag = needs_no_value || matches!(option.get_action(), ArgAction::SetTrue);
     let argument = |value: &str| match value.to_ascii_lowercase().as_str() {
         "" => None,
         "0" | "false" | "no" | "off" if is_flag => None,
@@ -173,7 +174,7 @@ mod tests {
         fn whatever_a_variable_has_it_is_read_or_named(
             option in prop::sample::select(vec![
                 "TAG", "ALLOCATION_ID", "PUBLIC_IP", "FILTER", "DEVICE_INDEX", "PRIVATE_IP", "TAKEOVER", "TIMEOUT",
-                "ATTEMPT_TIMEOUT", "IGNORE_LIFECYCLE", "OUTPUT", "LOG_FORMAT", "LOG_LEVEL",
+                "ATTEMPT_TIMEOUT", "IGNORE_LIFECYCLE", "VERIFY_EGRESS", "LIFECYCLE_HOOK", "AUTO_SCALING_GROUP", "UNHEALTHY_ON_FAILURE", "OUTPUT", "LOG_FORMAT", "LOG_LEVEL",
             ]),
             value in prop_oneof![any::<String>(), "[-=,a-c0-9 \n\"]{0,20}"],
         ) {

@@ -6,7 +6,7 @@
 //!   [`gate`]: whether it should claim at all.
 //! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
-//!   and prove what they did (`confirm`).
+//!   and prove what they did (`confirm`), to the internet as well where that is asked for (`egress`).
 //! - [`status`]: what there is to see, and `plan`, what a claim would do.
 //! - `afterwards`: what Auto Scaling is told of it.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
@@ -26,6 +26,7 @@ pub mod command;
 mod confirm;
 pub mod credentials;
 pub mod decide;
+mod egress;
 mod endpoints;
 mod env_file;
 pub mod error;

@@ -36,6 +36,8 @@ pub enum Witness {
     Api,
     /// The instance metadata service.
     Imds,
+    /// The internet.
+    Egress,
 }
 
 /// What is known by the end of a run; what is not known is absent.
@@ -214,6 +216,7 @@ impl Report {
             "verified_by": facts.verified_by.iter().map(|witness| match witness {
                 Witness::Api => "api",
                 Witness::Imds => "imds",
+                Witness::Egress => "egress",
             }).collect::<Vec<_>>(),
             "attempts": self.attempts,
             "elapsed_ms": self.elapsed.as_millis() as u64,

@@ -5,6 +5,7 @@
 mod confirm;
 mod decide_properties;
 mod denied;
+mod egress;
 mod errors;
 mod exits;
 mod fence;
