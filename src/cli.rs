@@ -97,6 +97,8 @@ pub enum Command {
     Claim,
     /// Give the address back, if this instance holds it
     Release,
+    /// Try everything that a claim needs, and say what is missing
+    Check,
     /// Show the addresses, their holders, and what a claim would do now
     Status,
 }

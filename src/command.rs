@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::afterwards::tell_auto_scaling;
+use crate::check::check;
 use crate::claim::claim;
 use crate::cli::{Command, Options};
 use crate::error::{Class, Error, Exit};
@@ -10,6 +11,7 @@ use crate::release::release;
 use crate::report::{Report, error_json};
 use crate::status::status;
 use crate::stop::Stop;
+use crate::style::Style;
 
 /// How a command ended: for systemd, for a person, and for machines.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub async fn run(options: &Options, stop: &Stop) -> End {
             end
         }
         Command::Release => End::of(&release(options, stop).await),
+        Command::Check => tokio::select! {
+            list = check(options) => End { exit: list.exit(), text: list.text(Style::of_stdout()), json: list.json() },
+            () = stop.requested() => End::stopped(),
+        },
         Command::Status => tokio::select! {
             status = status(options) => End { exit: status.exit(), text: status.text(), json: status.json() },
             () = stop.requested() => End::stopped(),

@@ -45,8 +45,8 @@ impl InstanceProfile {
             return Ok(current);
         }
         // The SDK would ask for the role itself, and panic at a name that does not fit into a path.
-        let role = self.metadata.optional(PATH, parse_role).await?.flatten();
-        let role = role.ok_or_else(|| Error::new(Class::NotYet, "NoRole", "this instance has no IAM role"))?;
+        let role =
+            self.role().await?.ok_or_else(|| Error::new(Class::NotYet, "NoRole", "this instance has no IAM role"))?;
         let provider = ImdsCredentialsProvider::builder()
             .profile(role)
             .imds_client(self.metadata.client())
@@ -56,6 +56,14 @@ impl InstanceProfile {
         let fresh = fetched.map_err(|_| Error::cut_short(PATH))?.map_err(|error| self.failure(&error))?;
         *self.lock() = Some(fresh.clone());
         Ok(fresh)
+    }
+
+    /// The name of the role, if there is one.
+    ///
+    /// # Errors
+    /// IMDS fails.
+    pub(crate) async fn role(&self) -> Result<Option<String>, Error> {
+        Ok(self.metadata.optional(PATH, parse_role).await?.flatten())
     }
 
     /// Drops the credentials: AWS did not accept them.

@@ -55,6 +55,19 @@ impl Gate {
         }
     }
 
+    /// What it means for a claim, in words.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Open => "Auto Scaling wants this instance in service, or is not asked".to_owned(),
+            Self::Silent => "no word of Auto Scaling in the metadata: a claim takes free and held addresses".to_owned(),
+            Self::FreeOnly(state) => {
+                format!("Auto Scaling wants this instance {state}: a claim takes free addresses only")
+            }
+            Self::NotKnownYet => "the group of this instance has not said yet what it wants it to be".to_owned(),
+            Self::Skip(state) => format!("Auto Scaling wants this instance {state}: a claim would be skipped"),
+        }
+    }
+
     /// The same, now that EC2 has told that a group made this instance.
     pub fn of_member(self) -> Self {
         if self == Self::Silent { Self::NotKnownYet } else { self }

@@ -4,6 +4,7 @@
 //! An association changes the public address of the instance, and connections opened before it may be dead
 //! without a word. [`Connections::renew`] makes every later call open a new one.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -82,12 +83,16 @@ pub fn to_imds() -> SharedHttpClient {
 pub(crate) enum Way {
     /// Never through a proxy.
     Direct,
+    /// As the AWS APIs are, through the proxy that the environment names.
+    AsTheApis,
 }
 
 /// What a page answers.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// When it was given, by the other side's clock.
+    pub(crate) date: Option<String>,
     pub(crate) body: String,
 }
 
@@ -101,13 +106,30 @@ pub(crate) async fn get(url: &str, way: Way) -> Result<Answer, ConnectorError> {
     request.headers_mut().insert("user-agent", concat!("eip-claim/", env!("CARGO_PKG_VERSION")));
     let proxy = match way {
         Way::Direct => ProxyConfig::disabled(),
+        Way::AsTheApis => ProxyConfig::from_env(),
     };
     let connector = Connector::builder().proxy_config(proxy).tls_provider(Provider::Rustls(CryptoMode::Ring));
     let connector = SharedHttpConnector::new(connector.build_with_resolver(Names));
     let answer = Sane { connector, longest: LONGEST_PAGE, check: |_, _| Ok(()) }.call(request).await?;
     let status = answer.status().as_u16();
+    let date = answer.headers().get("date").map(str::to_owned);
     let body = answer.body().bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
-    Ok(Answer { status, body })
+    Ok(Answer { status, date, body })
+}
+
+/// The addresses of `host`, which may be one itself.
+///
+/// # Errors
+/// In a few words: it has none.
+pub(crate) async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
+    match host.parse() {
+        Ok(ip) => Ok(vec![ip]),
+        Err(_) => Names.resolve_dns(host).await.map_err(|error| deepest(&error)),
+    }
+}
+
+fn deepest(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), deepest)
 }
 
 /// Resolves names by `/etc/hosts` and the servers in `/etc/resolv.conf`, read anew each time:

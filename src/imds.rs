@@ -3,7 +3,7 @@
 //! Nothing here retries: the caller does.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::gate::GROUP_TAG;
 use crate::ids::{InstanceId, InterfaceId};
 use crate::metadata::{Metadata, nonsense};
+use crate::report::rfc3339;
 use crate::retry::Deadline;
 
 /// What IMDS says about this instance.
@@ -109,6 +110,35 @@ impl Imds {
     pub async fn public_ips(&self, interface: &Interface) -> Result<Vec<Ipv4Addr>, Error> {
         let path = format!("meta-data/network/interfaces/macs/{}/public-ipv4s", interface.mac);
         Ok(self.metadata.optional(&path, parse_lines).await?.unwrap_or_default())
+    }
+
+    /// The IPv6 addresses of `interface`.
+    ///
+    /// # Errors
+    /// See [`Imds::identity`].
+    pub(crate) async fn ipv6s(&self, interface: &Interface) -> Result<Vec<Ipv6Addr>, Error> {
+        let path = format!("meta-data/network/interfaces/macs/{}/ipv6s", interface.mac);
+        Ok(self.metadata.optional(&path, parse_lines).await?.unwrap_or_default())
+    }
+
+    /// Whether this instance's tags are to be seen here.
+    ///
+    /// # Errors
+    /// See [`Imds::identity`].
+    pub(crate) async fn shows_tags(&self) -> Result<bool, Error> {
+        Ok(self.metadata.optional("meta-data/tags/instance/", |_| Ok(())).await?.is_some())
+    }
+
+    /// When the credentials of the instance profile were given out.
+    ///
+    /// # Errors
+    /// See [`Imds::identity`].
+    pub(crate) async fn profile_updated(&self) -> Result<Option<String>, Error> {
+        let updated = |text: &str| {
+            let info: Value = serde_json::from_str(text).map_err(|_| "not JSON".to_owned())?;
+            Ok(info["LastUpdated"].as_str().and_then(|time| humantime::parse_rfc3339(time).ok()).map(rfc3339))
+        };
+        Ok(self.metadata.optional("meta-data/iam/info", updated).await?.flatten())
     }
 
     async fn interfaces(&self) -> Result<Vec<Interface>, Error> {

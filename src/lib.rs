@@ -7,6 +7,7 @@
 //! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`), to the internet as well where that is asked for (`egress`).
+//! - [`check`]: what a claim needs, and what is missing (`check_aws`, `reachable`, `trials`, `policy`, [`checklist`]).
 //! - [`status`]: what there is to see, and `plan`, what a claim would do.
 //! - `afterwards`: what Auto Scaling is told of it.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
@@ -18,6 +19,9 @@
 mod afterwards;
 mod answers;
 mod attempt;
+pub mod check;
+mod check_aws;
+pub mod checklist;
 pub mod claim;
 pub mod classify;
 pub mod cli;
@@ -41,6 +45,8 @@ pub mod layers;
 pub mod log;
 mod metadata;
 mod plan;
+mod policy;
+mod reachable;
 mod reasons;
 pub mod release;
 pub mod report;
@@ -53,6 +59,8 @@ mod selector;
 mod shown;
 pub mod status;
 pub mod stop;
+pub mod style;
 mod table;
 mod target;
+mod trials;
 pub mod world;

@@ -2,6 +2,7 @@
 // A test may panic: that is how it fails. Nobody reads the documentation of a test crate.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod check;
 mod confirm;
 mod decide_properties;
 mod denied;
