@@ -89,6 +89,34 @@ fn meaning(code: &str) -> Option<&'static str> {
     })
 }
 
+/// The codes with a remedy of their own, in the order of `docs/exit-codes.md`.
+pub const EXPLAINED: [(Class, &str); 24] = [
+    (Class::NotYet, "NoRole"),
+    (Class::NotYet, "ImdsUnreachable"),
+    (Class::Denied, "AuthFailure"),
+    (Class::Denied, "RequestExpired"),
+    (Class::Denied, "ExpiredToken"),
+    (Class::Denied, "InvalidClientTokenId"),
+    (Class::Denied, "SignatureDoesNotMatch"),
+    (Class::Fatal, "Gateway.NotAttached"),
+    (Class::Fatal, "OptInRequired"),
+    (Class::Fatal, "Blocked"),
+    (Class::Fatal, "PendingVerification"),
+    (Class::Fatal, "AccountDisabled"),
+    (Class::Fatal, "IncorrectInstanceState"),
+    (Class::Fatal, "InvalidInstanceID"),
+    (Class::Fatal, "IncorrectState"),
+    (Class::Fatal, "OperationNotPermitted"),
+    (Class::Fatal, "UnsupportedOperation"),
+    (Class::Fatal, "InvalidAction"),
+    (Class::Fatal, "UnknownParameter"),
+    (Class::Fatal, "MissingParameter"),
+    (Class::Fatal, "ValidationError"),
+    (Class::Fatal, "InvalidParameterValue"),
+    (Class::Fatal, "InvalidParameterCombination"),
+    (Class::Fatal, "InvalidNetworkInterfaceID.Malformed"),
+];
+
 /// What to do about a failure, as far as class and code tell.
 pub fn remedy(class: Class, code: &str) -> &'static str {
     match (class, code) {

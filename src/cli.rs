@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, ValueEnum};
+use clap::{Arg, ArgAction, Parser, ValueEnum};
 
 use crate::cloud::Filter;
 use crate::decide::Takeover;
@@ -19,41 +19,65 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Answers with the address from which it is asked, and nothing else.
 const CHECKIP: &str = "https://checkip.amazonaws.com";
 
+/// As much as fits on one screen; the options follow in groups, each a question.
+const HELP: &str = "\
+{about}
+By default it is the one whose tag `eip-claim` has the value of this instance's own tag `eip-claim`.
+
+{usage-heading} {usage}
+
+  claim    Take the address, and prove it: the default
+  release  Give it back, if this instance holds it
+  check    Try everything that a claim needs, and say what is missing
+  status   Show the addresses, their holders, and what a claim would do now
+
+{all-args}
+
+Every option is also EIP_CLAIM_… in the environment, and in /etc/eip-claim.env.";
+
+/// What was built, from what, and for what.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("EIP_CLAIM_BUILD"), ")");
+
 /// Claims the Elastic IP address that belongs to this EC2 instance.
-///
-/// Without an option that says which address, it is the one whose tag `eip-claim` has the value
-/// of this instance's own tag `eip-claim`.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "eip-claim", version, max_term_width = 100)]
+#[command(name = "eip-claim", version = VERSION, help_template = HELP, override_usage = "eip-claim [COMMAND] [OPTIONS]")]
+#[command(disable_help_flag = true, disable_version_flag = true, arg = help_flag(), arg = version_flag())]
 pub struct Options {
     /// What to do
-    #[arg(value_enum, default_value_t = Command::Claim)]
+    #[arg(value_enum, default_value_t = Command::Claim, hide = true)]
     pub command: Command,
 
-    /// The address with this tag; without a value, with the value of this instance's own tag KEY
+    /// By this tag; without a value, by this instance's own one
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = parse_tag, help_heading = "Which address")]
     pub tag: Vec<Tag>,
-    /// The address with this allocation id; repeat for a pool
+    /// By this allocation id; repeat for a pool
     #[arg(long, value_name = "ID", help_heading = "Which address")]
     pub allocation_id: Vec<AllocationId>,
-    /// The address itself; repeat for a pool
+    /// This one; repeat for a pool
     #[arg(long, value_name = "IP", help_heading = "Which address")]
     pub public_ip: Vec<Ipv4Addr>,
-    /// Any filter of DescribeAddresses, as EC2 takes it
+    /// By a filter of DescribeAddresses
     #[arg(long, value_name = "NAME=VALUE[,VALUE…]", value_parser = parse_filter, help_heading = "Which address")]
     pub filter: Vec<Filter>,
 
-    /// The interface of this instance with this device number [default: 0]
+    /// The interface with this device number [default: 0]
     #[arg(long, value_name = "N", help_heading = "Where to")]
     pub device_index: Option<u32>,
-    /// This private address of this instance [default: the primary one of the interface]
+    /// This private address [default: the primary one of the interface]
     #[arg(long, value_name = "IP", help_heading = "Where to")]
     pub private_ip: Option<Ipv4Addr>,
 
-    /// From whom the address may be taken over
-    #[arg(long, value_enum, value_name = "POLICY", default_value = "successor", help_heading = "May I take it")]
+    /// From whom: successor, never or always
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        default_value = "successor",
+        hide_possible_values = true,
+        help_heading = "May I take it"
+    )]
     pub takeover: Takeover,
-    /// Claim whatever Auto Scaling wants this instance to be
+    /// Whatever Auto Scaling wants this instance to be
     #[arg(long, help_heading = "May I take it")]
     pub ignore_lifecycle: bool,
 
@@ -64,28 +88,42 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout, help_heading = "How long")]
     pub attempt_timeout: Duration,
 
-    /// Prove also that the internet sees the address, by what this page answers [default: checkip]
+    /// The internet must see it, by this page [checkip.amazonaws.com]
     #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = CHECKIP,
           value_parser = parse_url, help_heading = "Afterwards")]
     pub verify_egress: Option<String>,
-    /// Complete this launch hook of the Auto Scaling group: go into service, or be replaced
+    /// Complete this launch hook: go into service, or be replaced
     #[arg(long, value_name = "NAME", help_heading = "Afterwards")]
     pub lifecycle_hook: Option<String>,
-    /// The group of that hook [default: the one that this instance is in]
+    /// The group of the hook [default: this instance's own]
     #[arg(long, value_name = "NAME", help_heading = "Afterwards")]
     pub auto_scaling_group: Option<String>,
     /// Have the group replace this instance when the time is up
     #[arg(long, help_heading = "Afterwards")]
     pub unhealthy_on_failure: bool,
 
-    /// How the result is printed
-    #[arg(long, value_enum, value_name = "FORM", default_value = "text", help_heading = "Output")]
+    /// The form of the result: text or json
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub output: Output,
-    /// How the log is written; auto: to the journal under systemd
-    #[arg(long, value_enum, value_name = "FORM", default_value = "auto", help_heading = "Output")]
+    /// The form of the log: auto, text, json or journal
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     pub log_format: LogFormat,
-    /// How much is logged
-    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Output",
+    /// What is logged: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true, help_heading = "Output",
           value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"]))]
     pub log_level: String,
 }
@@ -139,6 +177,15 @@ pub enum LogFormat {
     Json,
     /// Structured entries, by the journal's own protocol.
     Journal,
+}
+
+fn help_flag() -> Arg {
+    Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help_heading("Output").help("This help")
+}
+
+fn version_flag() -> Arg {
+    let flag = Arg::new("version").short('V').long("version").action(ArgAction::Version);
+    flag.help_heading("Output").help("The version, the commit that it is built from, and the target")
 }
 
 impl ValueEnum for Takeover {

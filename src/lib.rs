@@ -13,7 +13,7 @@
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
 //!   which passes on only what AWS may have said (`sanity`).
-//! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again.
+//! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again; `meaning` has the words.
 //! - [`report`] and [`result_file`]: the result, for people and for machines.
 
 mod afterwards;
@@ -43,6 +43,7 @@ pub mod ids;
 pub mod imds;
 pub mod layers;
 pub mod log;
+mod meaning;
 mod metadata;
 mod plan;
 mod policy;

@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{LogFormat, Options};
+use crate::style;
 
 /// Starts logging as `options` say.
 pub fn start(options: &Options) {
@@ -28,7 +29,7 @@ pub fn start(options: &Options) {
     let layer = match (journal, options.log_format) {
         (Some(journal), _) => journal.with_field_prefix(Some("EIP_CLAIM".to_owned())).boxed(),
         (None, LogFormat::Json) => lines().json().flatten_event(true).boxed(),
-        (None, _) => lines().with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none()).boxed(),
+        (None, _) => lines().with_ansi(io::stderr().is_terminal() && !style::wants_no_colour()).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(ours)).init();
 }

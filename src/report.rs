@@ -186,7 +186,9 @@ impl Report {
         for cause in error.causes.iter().chain(&error.decoded) {
             tracing::error!("because: {cause}");
         }
+        tracing::error!(class = error.class.name(), "why: {}", error.class.meaning());
         tracing::error!("what to do: {}", error.remedy());
+        tracing::error!("exit code {exit}: {}", self.exit().meaning());
     }
 
     /// One JSON object.

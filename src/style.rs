@@ -8,17 +8,21 @@ use std::io::{IsTerminal, stdout};
 pub enum Style {
     /// Signs in colour.
     Colour,
-    /// Signs, for a terminal whose user wants no colour (`NO_COLOR`, no-color.org).
+    /// Signs, for a terminal whose user wants no colour.
     Signs,
     /// Words.
     Plain,
 }
 
+/// Whether the user wants no colour anywhere (`NO_COLOR`, no-color.org).
+pub(crate) fn wants_no_colour() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 impl Style {
     /// The style that fits standard output.
     pub fn of_stdout() -> Self {
-        let wants_none = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        match (stdout().is_terminal(), wants_none) {
+        match (stdout().is_terminal(), wants_no_colour()) {
             (true, false) => Self::Colour,
             (true, true) => Self::Signs,
             (false, _) => Self::Plain,

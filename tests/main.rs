@@ -26,3 +26,4 @@ mod selectors;
 mod signals;
 mod status;
 mod targets;
+mod texts;

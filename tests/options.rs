@@ -215,7 +215,11 @@ fn help_and_version_are_printed_and_nothing_is_asked_of_anybody() {
     let (cloud, _, instance) = one_of_each();
     let version = claim(&cloud, &instance, &[], &["--version"]);
     assert_eq!((version.exit, version.stderr.as_str()), (0, ""), "{version:#?}");
-    assert_eq!(version.stdout.trim(), format!("eip-claim {}", env!("CARGO_PKG_VERSION")));
+    // The commit in hexadecimal digits, unless it is built outside a repository; and the target.
+    let built = version.stdout.trim().strip_prefix(concat!("eip-claim ", env!("CARGO_PKG_VERSION"), " ("));
+    let (commit, target) = built.and_then(|b| b.strip_suffix(')')?.split_once(", ")).expect("a commit and a target");
+    assert!(commit == "unknown" || commit.len() >= 7 && commit.bytes().all(|b| b.is_ascii_hexdigit()), "{commit}");
+    assert!(target.contains("-linux-"), "{target}");
     let help = claim(&cloud, &instance, &[], &["--help"]);
     assert_eq!((help.exit, help.stderr.as_str()), (0, ""), "{help:#?}");
     for (_, option) in BAD.iter().filter(|(_, named)| named.starts_with("--")) {
@@ -227,6 +231,24 @@ fn help_and_version_are_printed_and_nothing_is_asked_of_anybody() {
         );
     }
     assert_eq!(cloud.log().len(), 0, "{:#?}", cloud.log());
+}
+
+#[test]
+fn help_fits_on_one_screen_and_groups_the_options_by_question() {
+    let (cloud, _, instance) = one_of_each();
+    let [long, short] = ["--help", "-h"].map(|option| claim(&cloud, &instance, &[], &[option]).stdout);
+    assert_eq!(long, short);
+    let lines: Vec<_> = long.lines().collect();
+    assert!(lines.len() <= 50, "{} lines:\n{long}", lines.len());
+    for line in &lines {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    let groups: Vec<_> = lines.iter().filter(|line| line.ends_with(':') && !line.starts_with(' ')).copied().collect();
+    let expected = ["Which address:", "Where to:", "May I take it:", "How long:", "Afterwards:", "Output:"];
+    assert_eq!(groups, expected, "{long}");
+    for command in ["claim", "release", "check", "status"] {
+        assert!(lines.iter().any(|line| line.starts_with(&format!("  {command} "))), "{command}:\n{long}");
+    }
 }
 
 #[test]
