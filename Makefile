@@ -108,7 +108,8 @@ install: build manual
 	install -D -m 644 $(MANUAL)/eip-claim.bash $(SHARE)/bash-completion/completions/eip-claim
 	install -D -m 644 $(MANUAL)/_eip-claim $(SHARE)/zsh/site-functions/_eip-claim
 	install -D -m 644 $(MANUAL)/eip-claim.fish $(SHARE)/fish/vendor_completions.d/eip-claim.fish
-	install -D -m 644 systemd/ready.conf $(SHARE)/doc/eip-claim/examples/ready.conf
+	install -d $(SHARE)/doc/eip-claim/examples
+	install -m 644 systemd/ready.conf systemd/release-on-stop.conf $(SHARE)/doc/eip-claim/examples
 	install -m 644 README.md LICENSE-APACHE LICENSE-MIT $(MANUAL)/third-party-licences.txt.gz $(SHARE)/doc/eip-claim
 
 # Licences, sources and banned crates; deny.toml says which.

@@ -9,9 +9,9 @@ mod licences;
 use std::path::Path;
 use std::{env, fs, io};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, ValueEnum};
 use clap_complete::{Shell, generate_to};
-use eip_claim::cli::Options;
+use eip_claim::cli::{Command, Options};
 
 const NAME: &str = "eip-claim";
 const README: &str = include_str!("../../README.md");
@@ -39,10 +39,21 @@ fn manual() -> io::Result<Vec<u8>> {
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
+    text.extend_from_slice(commands().as_bytes());
     man.render_options_section(&mut text)?;
     text.extend_from_slice(exit_status(README)?.as_bytes());
     text.extend_from_slice(SECTIONS.as_bytes());
     Ok(text)
+}
+
+/// What the program can do as a section of the manual.
+fn commands() -> String {
+    let entry = |command: &Command| {
+        let value = command.to_possible_value()?;
+        let help = roff(&value.get_help()?.to_string());
+        Some(format!(".TP\n\\fB{}\\fR\n{help}\n", value.get_name()))
+    };
+    ".SH COMMANDS\n".to_owned() + &Command::value_variants().iter().filter_map(entry).collect::<String>()
 }
 
 /// The README's table of exit codes as a section of the manual.

@@ -126,3 +126,21 @@ def test_the_address_moves_when_the_service_that_it_is_for_is_ready(start):
     assert cloud.do("log")["requests"] == []
     assert machine.wait_for(UNIT, "active", "failed") == "active"
     assert machine.seconds(UNIT, "ExecMainStart") >= machine.seconds("my.service", "ActiveEnter") > 6
+
+
+def test_with_the_drop_in_the_address_is_given_back_when_the_unit_stops_and_when_the_machine_goes_down(start):
+    cloud, machine = start(world())
+    example = (machine.root / "usr/share/doc/eip-claim/examples/release-on-stop.conf").read_text()
+    machine.write("/etc/systemd/system/eip-claim.service.d/release-on-stop.conf", example)
+    machine.boot()
+    assert machine.wait_for(UNIT, "active", "failed") == "active"
+    assert cloud.writes() == ["AssociateAddress"], "to have claimed is not to have stopped"
+    machine.run("systemctl", "stop", UNIT)
+    assert cloud.holder("web") is None
+    assert machine.show(UNIT, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    assert machine.result()["outcome"] == "released"
+    machine.run("systemctl", "start", UNIT)
+    assert cloud.holder("web") == (cloud.me, "10.0.0.10")
+    machine.power_off()
+    assert cloud.holder("web") is None
+    assert cloud.writes() == ["AssociateAddress", "DisassociateAddress"] * 2

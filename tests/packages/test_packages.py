@@ -321,7 +321,7 @@ def manual(deb, tmp_path):
     return page
 
 
-def test_the_manual_renders_without_warnings_and_has_every_option_and_exit_code(manual):
+def test_the_manual_renders_without_warnings_and_has_every_command_option_and_exit_code(manual):
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "500", "MANROFFOPT": "-c"}
     ended = subprocess.run(
         ["man", "--warnings", "--local-file", manual], capture_output=True, text=True, env=environment
@@ -332,6 +332,7 @@ def test_the_manual_renders_without_warnings_and_has_every_option_and_exit_code(
         "NAME",
         "SYNOPSIS",
         "DESCRIPTION",
+        "COMMANDS",
         "OPTIONS",
         "EXIT STATUS",
         "ENVIRONMENT",
@@ -344,6 +345,8 @@ def test_the_manual_renders_without_warnings_and_has_every_option_and_exit_code(
     assert len(options) > 10
     for option in options:
         assert re.search(rf"(?m)^ +(-\w, )?{option}\b", text), option
+    for command in ["claim", "release", "check", "status"]:
+        assert re.search(rf"(?m)^ +{command}\n? +[A-Z]", text), command
     # tests/exits.rs holds the README to the program.
     readme = re.findall(r"(?m)^\| (\d+) \| (\w+) \|", (ROOT / "README.md").read_text())
     assert re.findall(r"(?m)^ +(\d+) \((\w+)\)", text) == readme and len(readme) == 7
