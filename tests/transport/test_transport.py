@@ -188,3 +188,36 @@ def test_a_name_that_does_not_exist_is_a_failure_that_may_go_away(cloud):
     code, result, log = claim(env, "--timeout=3s")
     assert (code, result["outcome"]) == (75, "failed"), log
     assert result["error"]["code"] in ("ConnectionFailed", "ConnectTimeout", "AttemptTimeout")
+
+
+@pytest.fixture
+def page(authority):
+    """A page over TLS that answers with the first address of the fake cloud, as checkip does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    def handle(connection):
+        with context.wrap_socket(connection, server_side=True) as inside:
+            inside.recv(65536)
+            inside.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n203.0.113.1\n")
+
+    return Server(handle)
+
+
+def test_the_egress_proof_goes_over_tls_with_the_same_trust_and_past_the_proxy(cloud, page, authority, tmp_path, proxy):
+    url = f"http://127.0.0.1:{proxy.port}"
+    # The fake AWS is on an address that needs no proxy, the page on a name that would.
+    through = {"HTTPS_PROXY": url, "https_proxy": url, "ALL_PROXY": url, "NO_PROXY": "127.0.0.1"}
+    verify = f"--verify-egress=https://localhost:{page.port}/"
+    code, result, log = claim({**cloud.env, **trusting(authority, tmp_path), **through}, verify)
+    assert (code, result["outcome"]) == (0, "claimed"), log
+    assert result["verified_by"] == ["api", "egress"]
+    assert (page.connections, proxy.asked) == (1, [])
+
+
+def test_an_egress_page_that_nobody_vouches_for_proves_nothing(cloud, page):
+    verify = f"--verify-egress=https://localhost:{page.port}/"
+    code, result, log = claim(cloud.env, verify, "--timeout=2s")
+    assert (code, result["error"]["code"]) == (75, "EgressUnreachable"), log
+    assert "certificate" in result["error"]["message"]
+    assert result["verified_by"] == ["api"] and cloud.holder() == result["instance_id"]
