@@ -67,7 +67,8 @@ fn complain(what: &str, error: &Error) {
 
 async fn sick(options: &Options, report: &Report, deadline: Deadline) -> Result<(), Error> {
     let (_, cloud, instance) = reach(options, report, deadline)?;
-    patiently(deadline, async || cloud.set_unhealthy(&instance).await).await
+    let report = async || cloud.set_unhealthy(&instance).await;
+    patient(deadline).run(async || with_fresh(report).await).await
 }
 
 async fn complete(
@@ -78,8 +79,10 @@ async fn complete(
     deadline: Deadline,
 ) -> Result<Completion, Error> {
     let (imds, cloud, instance) = reach(options, report, deadline)?;
-    let group = patiently(deadline, async || group(options, &imds, &cloud, &instance).await).await?;
-    patiently(deadline, async || cloud.complete(&group, hook, &instance, verdict).await).await
+    let ask = async || group(options, &imds, &cloud, &instance).await;
+    let group = patient(deadline).run(async || with_fresh(ask).await).await?;
+    let tell = async || cloud.complete(&group, hook, &instance, verdict).await;
+    patient(deadline).run(async || with_fresh(tell).await).await
 }
 
 /// On connections of its own: those of the claim may have died with the address of before.
@@ -110,10 +113,10 @@ pub(crate) fn no_group(instance: &InstanceId) -> Error {
 }
 
 /// A launch hook is for new instances, whose role may still be propagating: all the time there is, it is waited for.
-async fn patiently<T>(deadline: Deadline, mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+fn patient(deadline: Deadline) -> Retry {
     let mut retry = Retry::new(deadline, Backoff::default());
     retry.allow_denied_for(TIMEOUT);
-    retry.run(async || with_fresh(&mut attempt).await).await
+    retry
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Aws<'_> {
 
     async fn endpoint(&self, list: &mut Checklist) -> bool {
         let reached = match self.cloud.endpoint().await {
-            Ok(url) => self.tried(async || reach(&url).await).await,
+            Ok(url) => despite_the_transient(self.patience(), async || reach(&url).await).await,
             Err(error) => Err(error),
         };
         match reached {
@@ -71,7 +71,7 @@ impl Aws<'_> {
     /// Which addresses are meant, where this instance's own tags say so.
     async fn tags(&self, list: &mut Checklist) -> Option<Vec<Filter>> {
         let (imds, cloud, own) = (self.imds, &self.cloud, &self.here.identity.instance);
-        match self.tried(async || filters(self.options, imds, cloud, own).await).await {
+        match despite_the_transient(self.patience(), async || filters(self.options, imds, cloud, own).await).await {
             Ok(filters) => {
                 let shown = if imds.shows_tags().await.unwrap_or_default() { "on" } else { "off, or there are none" };
                 let meant = described(&filters);
@@ -95,23 +95,24 @@ impl Aws<'_> {
 
     /// Which addresses match, and whether that says which one is meant.
     async fn addresses(&self, filters: &[Filter], list: &mut Checklist) -> Vec<Address> {
-        let (found, finding) = match self.tried(async || self.cloud.addresses(filters).await).await {
-            Ok(found) => {
-                let me = self.here.me();
-                let words: Vec<_> = candidates(&me, &found).into_iter().map(|a| in_words(&me, a)).collect();
-                let finding = match words.as_slice() {
-                    [] => Finding::Bad(reasons::no_match(&me, &found, filters, &self.here.identity.region)),
-                    [only] => Finding::Good(format!("the only match is {only}")),
-                    several => Finding::Good(format!("a pool of {}: {}", several.len(), several.join("; "))),
-                };
-                (found, finding)
-            }
-            Err(error) => {
-                let error = self.explained(policy::lacking(error, "ec2:DescribeAddresses", &[])).await;
-                let is_needed = only_allocation(self.options).is_none() || error.class != Class::Denied;
-                (Vec::new(), if is_needed { Finding::Bad(error) } else { Finding::Lacking(error) })
-            }
-        };
+        let (found, finding) =
+            match despite_the_transient(self.patience(), async || self.cloud.addresses(filters).await).await {
+                Ok(found) => {
+                    let me = self.here.me();
+                    let words: Vec<_> = candidates(&me, &found).into_iter().map(|a| in_words(&me, a)).collect();
+                    let finding = match words.as_slice() {
+                        [] => Finding::Bad(reasons::no_match(&me, &found, filters, &self.here.identity.region)),
+                        [only] => Finding::Good(format!("the only match is {only}")),
+                        several => Finding::Good(format!("a pool of {}: {}", several.len(), several.join("; "))),
+                    };
+                    (found, finding)
+                }
+                Err(error) => {
+                    let error = self.explained(policy::lacking(error, "ec2:DescribeAddresses", &[])).await;
+                    let is_needed = only_allocation(self.options).is_none() || error.class != Class::Denied;
+                    (Vec::new(), if is_needed { Finding::Bad(error) } else { Finding::Lacking(error) })
+                }
+            };
         list.add("addresses", finding);
         found
     }
@@ -121,20 +122,22 @@ impl Aws<'_> {
         let candidates = candidates(&me, addresses);
         let held = candidates.iter().find(|address| address.holder().is_some()).copied();
         if self.options.takeover == Takeover::Successor {
-            let may = self.tried(async || cloud.may_describe_instances().await).await;
+            let may = despite_the_transient(self.patience(), async || cloud.may_describe_instances().await).await;
             list.add("DescribeInstances", self.permission(may, "ec2:DescribeInstances", &[]).await);
             if candidates.len() > 1 {
-                let may = self.tried(async || cloud.may_describe_status().await).await;
+                let may = despite_the_transient(self.patience(), async || cloud.may_describe_status().await).await;
                 list.add("DescribeInstanceStatus", self.permission(may, "ec2:DescribeInstanceStatus", &[]).await);
             }
             let association = held.and_then(|address| address.association.as_ref()).map(|a| &a.id);
-            let may = self.tried(async || cloud.may_disassociate(association).await).await;
+            let may = despite_the_transient(self.patience(), async || cloud.may_disassociate(association).await).await;
             let resources = held.map(|address| policy::of_address(region, &address.allocation)).unwrap_or_default();
             list.add("DisassociateAddress", self.permission(may, "ec2:DisassociateAddress", &resources).await);
         }
         let any = candidates.first().map(|address| &address.allocation).or(self.options.allocation_id.first());
         if let Some(address) = any {
-            let may = self.tried(async || cloud.may_associate(address, &self.here.target).await).await;
+            let may =
+                despite_the_transient(self.patience(), async || cloud.may_associate(address, &self.here.target).await)
+                    .await;
             let resources = policy::of_association(region, address);
             list.add("AssociateAddress", self.permission(may, "ec2:AssociateAddress", &resources).await);
         }
@@ -152,7 +155,7 @@ impl Aws<'_> {
 
     /// STS only explains: a claim can do without.
     async fn sts(&self, list: &mut Checklist) {
-        match self.tried(async || self.cloud.caller().await).await {
+        match despite_the_transient(self.patience(), async || self.cloud.caller().await).await {
             Ok(arn) => list.add("sts", Finding::Good(format!("AWS knows this instance as {arn}"))),
             Err(error) => {
                 list.add("sts", Finding::Lacking(error));
@@ -160,7 +163,7 @@ impl Aws<'_> {
             }
         }
         let action = "sts:DecodeAuthorizationMessage";
-        let finding = match self.tried(async || self.cloud.may_decode().await).await {
+        let finding = match despite_the_transient(self.patience(), async || self.cloud.may_decode().await).await {
             Ok(()) => Finding::Good("allowed: a denied call will be explained".to_owned()),
             Err(error) => Finding::Lacking(policy::lacking(error, action, &[])),
         };
@@ -176,11 +179,14 @@ impl Aws<'_> {
         let tag = async || self.imds.tag(GROUP_TAG).await;
         let named = match auto_scaling_group {
             Some(name) => Some(name.clone()),
-            None => self.tried(tag).await.ok().flatten(),
+            None => despite_the_transient(self.patience(), tag).await.ok().flatten(),
         };
         let group = match named {
             Some(name) => Ok(Some(name)),
-            None => self.tried(async || self.cloud.group_of(&self.here.identity.instance).await).await,
+            None => {
+                despite_the_transient(self.patience(), async || self.cloud.group_of(&self.here.identity.instance).await)
+                    .await
+            }
         };
         let untried = "whether the role may complete a hook or set the health cannot be tried without doing it";
         match group {
@@ -190,12 +196,13 @@ impl Aws<'_> {
         }
     }
 
-    async fn tried<T>(&self, attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
-        despite_the_transient(self.deadline.within(ITEM_PATIENCE), attempt).await
+    /// Until when one item is tried again.
+    fn patience(&self) -> Deadline {
+        self.deadline.within(ITEM_PATIENCE)
     }
 
     async fn explained(&self, mut error: Error) -> Error {
-        explain(&mut error, &self.cloud.until(self.deadline.within(ITEM_PATIENCE))).await;
+        explain(&mut error, &self.cloud.until(self.patience())).await;
         error
     }
 }

@@ -1,8 +1,6 @@
 //! Calls that change nothing and show what this instance may do: EC2's own `DryRun`, and where there is none,
 //! a call that cannot do anything.
 
-use std::fmt::Debug;
-
 use aws_sdk_ec2::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 
 use crate::cloud::Cloud;
@@ -17,20 +15,20 @@ impl Cloud {
     /// Whether this instance may look at others.
     pub(crate) async fn may_describe_instances(&self) -> Result<(), Error> {
         let request = self.ec2.describe_instances().dry_run(true);
-        allowed(self.attempts.call("DescribeInstances (DryRun)", request.send()).await)
+        allowed(self.attempts.call("DescribeInstances (DryRun)", request.send()).await.map(|_| ()))
     }
 
     /// Whether this instance may look at the health of others.
     pub(crate) async fn may_describe_status(&self) -> Result<(), Error> {
         let request = self.ec2.describe_instance_status().dry_run(true);
-        allowed(self.attempts.call("DescribeInstanceStatus (DryRun)", request.send()).await)
+        allowed(self.attempts.call("DescribeInstanceStatus (DryRun)", request.send()).await.map(|_| ()))
     }
 
     /// Whether this instance may end `association`, or where none is named, any.
     pub(crate) async fn may_disassociate(&self, association: Option<&AssociationId>) -> Result<(), Error> {
         let id = association.map_or(NOBODYS_ASSOCIATION, AssociationId::as_str);
         let request = self.ec2.disassociate_address().association_id(id).dry_run(true);
-        allowed(self.attempts.call("DisassociateAddress (DryRun)", request.send()).await)
+        allowed(self.attempts.call("DisassociateAddress (DryRun)", request.send()).await.map(|_| ()))
     }
 
     /// As whom AWS knows this instance (GetCallerIdentity), for which nobody needs a permission.
@@ -65,9 +63,9 @@ impl Cloud {
 }
 
 /// EC2 judges the permission first: any other refusal shows that there is one.
-fn allowed<T: Debug>(answer: Result<T, Error>) -> Result<(), Error> {
+fn allowed(answer: Result<(), Error>) -> Result<(), Error> {
     match answer {
-        Ok(_) => Err(Error::new(Class::Nonsense, "DryRunIgnored", "EC2 did not answer a DryRun as one")),
+        Ok(()) => Err(Error::new(Class::Nonsense, "DryRunIgnored", "EC2 did not answer a DryRun as one")),
         Err(error) => match error.class {
             Class::Denied | Class::Transient | Class::Throttled | Class::NotYet | Class::Nonsense => Err(error),
             _ => Ok(()),
