@@ -25,6 +25,11 @@ pub(crate) async fn tell_auto_scaling(options: &Options, report: &Report) {
     let exit = report.exit();
     let is_sick = options.unhealthy_on_failure && exit == Exit::TempFail;
     let hook = options.lifecycle_hook.as_deref();
+    if report.error().is_some_and(Error::is_stop) && (is_sick || hook.is_some()) {
+        // Most likely it is about to be started again, by user data or at the next boot.
+        let why = "a signal stopped the claim, which says nothing against this instance";
+        return tracing::warn!("Auto Scaling is told nothing: {why}");
+    }
     let completion = hook.zip(verdict(exit));
     if let (Some(hook), None) = (hook, completion) {
         let why = "another instance would fare no better";

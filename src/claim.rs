@@ -142,7 +142,7 @@ fn interrupted(facts: &Facts, last: Option<&Error>) -> Error {
         Some(_) => "after the association was made, before it was confirmed",
         None => "before the claim was done",
     };
-    let error = Error::new(Class::Interrupted, "Interrupted", format!("stopped by a signal {when}"));
+    let error = Error::stopped(when);
     match last {
         Some(last) => error.caused_by(last),
         None => error,

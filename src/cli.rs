@@ -39,6 +39,10 @@ Every option is also EIP_CLAIM_… in the environment, and in /etc/eip-claim.env
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("EIP_CLAIM_BUILD"), ")");
 
 /// Claims the Elastic IP address that belongs to this EC2 instance.
+///
+/// By default it is the one whose tag `eip-claim` has the value of this instance's own tag `eip-claim`.
+/// It is taken from instances that are gone or were launched earlier, never from a newer one, and success is reported
+/// only after a read has shown that this instance has it.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "eip-claim", version = VERSION, help_template = HELP, override_usage = "eip-claim [COMMAND] [OPTIONS]")]
 #[command(disable_help_flag = true, disable_version_flag = true, arg = help_flag(), arg = version_flag())]

@@ -6,7 +6,7 @@ use crate::afterwards::tell_auto_scaling;
 use crate::check::check;
 use crate::claim::claim;
 use crate::cli::{Command, Options};
-use crate::error::{Class, Error, Exit};
+use crate::error::{Error, Exit};
 use crate::release::release;
 use crate::report::{Report, error_json};
 use crate::status::status;
@@ -54,7 +54,7 @@ impl End {
 
     /// A command that only looks has nothing to show when it is stopped.
     fn stopped() -> Self {
-        let error = Error::new(Class::Interrupted, "Interrupted", "stopped by a signal");
+        let error = Error::stopped("before it was done");
         let json = json!({"outcome": "failed", "error": error_json(&error)});
         Self { exit: error.class.exit(), text: error.message, json }
     }

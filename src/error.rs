@@ -149,6 +149,8 @@ pub struct Error {
 
 /// The code of a call that the deadline of the run cut short; it tells nothing about the other side.
 const CUT_SHORT: &str = "DeadlineReached";
+/// The code of a run that a signal has stopped; it tells nothing about this instance.
+const STOPPED: &str = "Interrupted";
 
 /// Layers of the SDK and of hyper that add no fact to a chain of causes.
 const SAYS_NOTHING: [&str; 5] =
@@ -178,6 +180,16 @@ impl Error {
     /// `operation` had no time left to be answered.
     pub fn cut_short(operation: &str) -> Self {
         Self::new(Class::Transient, CUT_SHORT, format!("{operation} was not answered before the deadline"))
+    }
+
+    /// A signal has stopped the run; `when` says how far it was.
+    pub fn stopped(when: &str) -> Self {
+        Self::new(Class::Interrupted, STOPPED, format!("stopped by a signal {when}"))
+    }
+
+    /// Whether only a signal ended the run.
+    pub fn is_stop(&self) -> bool {
+        self.code == STOPPED
     }
 
     /// Whether only the deadline ended the call.

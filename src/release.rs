@@ -178,7 +178,7 @@ fn interrupted(facts: &Facts, last: Option<&Error>) -> Error {
         Some(_) => "when the end of the association was asked for, before it was confirmed",
         None => "before the release was done",
     };
-    let error = Error::new(Class::Interrupted, "Interrupted", format!("stopped by a signal {when}"));
+    let error = Error::stopped(when);
     match last {
         Some(last) => error.caused_by(last),
         None => error,

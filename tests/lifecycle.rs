@@ -1,5 +1,6 @@
 //! What Auto Scaling is told after a claim: the launch hook and the health of the instance.
 
+use std::process::Command;
 use std::time::Duration;
 
 use fakecloud::{Allocation, Calls, Cloud, Fault, Group, InstanceState, Launch, Options, Request, Service, tags};
@@ -93,6 +94,19 @@ fn every_exit_code_tells_auto_scaling_what_the_table_says_and_no_more() {
         assert_eq!(stays, verdict != Some("ABANDON"), "{row}");
         assert_eq!(cloud.state(&me) == InstanceState::ShuttingDown, !stays, "{row}");
     });
+}
+
+#[test]
+fn a_claim_that_a_signal_stopped_says_nothing_against_the_instance() {
+    let (cloud, _, me) = waiting(Launch::default());
+    cloud.fault("DescribeAddresses", Calls::All, Fault::Hang);
+    let child = start(&cloud, &me, &BOTH);
+    wait_until("it looks", || !cloud.requests("DescribeAddresses").is_empty());
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill is everywhere");
+    assert!(sent.success());
+    let run = finish(child);
+    assert_eq!((ended(&run), run.error("code").as_str()), ((75, "failed".to_owned()), "Interrupted"), "{run:#?}");
+    assert_eq!(actions(&cloud), [""; 0], "{run:#?}");
 }
 
 #[test]

@@ -40,10 +40,18 @@ fn manual() -> io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     text.extend_from_slice(commands().as_bytes());
-    man.render_options_section(&mut text)?;
+    text.extend_from_slice(&options(&man)?);
     text.extend_from_slice(exit_status(README)?.as_bytes());
     text.extend_from_slice(SECTIONS.as_bytes());
     Ok(text)
+}
+
+/// The options as one section, whose parts are the questions that they answer.
+fn options(man: &clap_mangen::Man) -> io::Result<Vec<u8>> {
+    let mut groups = Vec::new();
+    man.render_options_section(&mut groups)?;
+    let groups = String::from_utf8_lossy(&groups).replace("\n.SH ", "\n.SS ");
+    Ok(format!(".SH OPTIONS\n{groups}").into_bytes())
 }
 
 /// What the program can do as a section of the manual.

@@ -5,10 +5,11 @@ use crate::server::{self, Door, Order};
 use crate::types::*;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// As many connections may wait to be accepted as a herd opens at once.
@@ -450,14 +451,27 @@ fn service_of(door: &Door) -> Service {
     }
 }
 
+/// How long a port may be somebody else's: a connection of this machine that got it between close and bind ends soon.
+const PORT_PATIENCE: Duration = Duration::from_secs(10);
+
 fn bound(address: SocketAddr) -> Socket {
-    let made = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).and_then(|socket| {
+    let make = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        Ok(socket)
-    });
-    made.unwrap_or_else(|error| panic!("no listener on {address}: {error}"))
+        Ok::<_, std::io::Error>(socket)
+    };
+    let since = Instant::now();
+    loop {
+        match make() {
+            Ok(socket) => return socket,
+            Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < PORT_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("no listener on {address}: {error}"),
+        }
+    }
 }
 
 /// A fault that was just set.
