@@ -7,9 +7,9 @@
 //! - [`world`] and [`decide`]: what a look shows, and the policy, a pure function of it.
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`), to the internet as well where that is asked for (`egress`).
+//! - `afterwards`: what Auto Scaling is told of it (`scaling`).
 //! - [`check`]: what a claim needs, and what is missing (`check_aws`, `reachable`, `trials`, `policy`, [`checklist`]).
-//! - [`status`]: what there is to see, and `plan`, what a claim would do.
-//! - `afterwards`: what Auto Scaling is told of it.
+//! - [`status`]: what there is to see (`shown`), and `plan`, what a claim would do.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
 //!   which passes on only what AWS may have said (`sanity`).
