@@ -142,9 +142,5 @@ fn interrupted(facts: &Facts, last: Option<&Error>) -> Error {
         Some(_) => "after the association was made, before it was confirmed",
         None => "before the claim was done",
     };
-    let error = Error::stopped(when);
-    match last {
-        Some(last) => error.caused_by(last),
-        None => error,
-    }
+    Error::stopped(when, last)
 }

@@ -54,7 +54,7 @@ impl End {
 
     /// A command that only looks has nothing to show when it is stopped.
     fn stopped() -> Self {
-        let error = Error::stopped("before it was done");
+        let error = Error::stopped("before it was done", None);
         let json = json!({"outcome": "failed", "error": error_json(&error)});
         Self { exit: error.class.exit(), text: error.message, json }
     }

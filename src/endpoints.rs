@@ -26,18 +26,23 @@ pub(crate) fn check() -> Result<(), Error> {
 
 /// Whether `text` is a scheme that is spoken here, a host, perhaps a port, and perhaps a path.
 pub(crate) fn is_url(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
-    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (place, None),
-    };
+    let Some((host, port)) = place(text) else { return false };
     let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
     };
-    let is_plain = rest.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
+    let is_plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
     is_host && is_plain && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// The host in `url`, an IPv6 address with its brackets, and the port, if it names one.
+pub(crate) fn place(url: &str) -> Option<(&str, Option<&str>)> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    Some(match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
+    })
 }
 
 /// The value of `variable`; an empty one is as none.

@@ -182,9 +182,13 @@ impl Error {
         Self::new(Class::Transient, CUT_SHORT, format!("{operation} was not answered before the deadline"))
     }
 
-    /// A signal has stopped the run; `when` says how far it was.
-    pub fn stopped(when: &str) -> Self {
-        Self::new(Class::Interrupted, STOPPED, format!("stopped by a signal {when}"))
+    /// A signal has stopped the run; `when` says how far it was, and `last` what it was recovering from.
+    pub fn stopped(when: &str, last: Option<&Error>) -> Self {
+        let error = Self::new(Class::Interrupted, STOPPED, format!("stopped by a signal {when}"));
+        match last {
+            Some(last) => error.caused_by(last),
+            None => error,
+        }
     }
 
     /// Whether only a signal ended the run.

@@ -68,16 +68,11 @@ async fn connect(host: &str, ips: &[IpAddr], port: u16) -> Result<String, String
     Err(why)
 }
 
-/// The host and the port of a URL.
+/// The host and the port that `url` means.
 fn place(url: &str) -> (String, u16) {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let usual = if scheme == "http" { 80 } else { 443 };
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(usual)),
-        _ => (place, usual),
-    };
-    (host.trim_matches(['[', ']']).to_owned(), port)
+    let usual = if url.starts_with("http://") { 80 } else { 443 };
+    let (host, port) = endpoints::place(url).unwrap_or((url, None));
+    (host.trim_matches(['[', ']']).to_owned(), port.and_then(|port| port.parse().ok()).unwrap_or(usual))
 }
 
 /// Which of the ways to EC2 fits this instance, by what IMDS shows of its interface.

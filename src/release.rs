@@ -178,9 +178,5 @@ fn interrupted(facts: &Facts, last: Option<&Error>) -> Error {
         Some(_) => "when the end of the association was asked for, before it was confirmed",
         None => "before the release was done",
     };
-    let error = Error::stopped(when);
-    match last {
-        Some(last) => error.caused_by(last),
-        None => error,
-    }
+    Error::stopped(when, last)
 }
