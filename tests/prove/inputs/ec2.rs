@@ -1,13 +1,10 @@
 //! EC2 and STS, answered for by something that is neither: a portal, a proxy, an endpoint of somebody else.
 
-use std::sync::Mutex;
-
 use fakecloud::{Allocation, Calls, Cloud, Fault, Flow, Options};
 
-use super::hostile::{Kind, measured};
+use super::hostile::{Kind, every_pair, measured};
 use crate::fence::{Succession, succession};
 use crate::harness::*;
-use crate::prove::size;
 
 /// An answer is cut off at 16 MiB, of which the connection and the body may hold a copy each.
 const MEMORY: u64 = 56 << 10;
@@ -219,21 +216,7 @@ fn hostile(call: Call, answer: Answer) -> u64 {
 /// The whole table is 133 rows; the short size takes every third row, in diagonals.
 #[test]
 fn whatever_answers_in_place_of_ec2_the_run_ends_as_documented_in_time_and_in_bounded_memory() {
-    let every = size(3, 1);
-    let all = CALLS
-        .iter()
-        .enumerate()
-        .flat_map(|(c, call)| ANSWERS.iter().enumerate().map(move |(a, answer)| (c + a, *call, *answer)));
-    let rows: Vec<_> = all.filter(|(n, ..)| n % every == 0).collect();
-    let (count, peaks) = (rows.len(), Mutex::new(Vec::new()));
-    let start = std::time::Instant::now();
-    each(rows, |(_, call, answer)| {
-        let peak = hostile(call, answer);
-        peaks.lock().expect("no row panics with the lock").push((peak, call, answer));
-    });
-    let peaks = peaks.into_inner().expect("no row panicked with the lock");
-    let most = peaks.iter().max_by_key(|(peak, ..)| *peak).expect("there are rows");
-    println!("{count} hostile answers of EC2 and STS in {:?}: at most {most:?} KiB resident", start.elapsed());
+    every_pair("EC2 and STS", &CALLS, &ANSWERS, hostile);
 }
 
 /// The same answers to a write that was carried out.

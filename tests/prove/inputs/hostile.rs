@@ -1,12 +1,15 @@
 //! Ways of answering that no honest service has, and a run of the binary that is watched while it reads them.
 
+use std::fmt::Debug;
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fakecloud::{Cloud, Fault, Flow};
 
-use crate::harness::{Run, binary, command, finish};
+use crate::harness::{Run, binary, command, each, finish};
+use crate::prove::size;
 
 /// Long enough for two attempts at IMDS, whose limit is a second.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
@@ -146,4 +149,28 @@ impl Measured {
             }
         }
     }
+}
+
+/// Asks for everything in `asked` and has it answered in each of `ways`, several at a time: with `hostile`, which
+/// tells the memory that the run has had in KiB. The short size takes every third pair, in diagonals, so that all that
+/// is asked and all the ways are among them.
+pub fn every_pair<A, W>(of: &str, asked: &[A], ways: &[W], hostile: impl Fn(A, W) -> u64 + Sync)
+where
+    A: Copy + Debug + Send + Sync,
+    W: Copy + Debug + Send + Sync,
+{
+    let every = size(3, 1);
+    let all = asked
+        .iter()
+        .enumerate()
+        .flat_map(|(a, item)| ways.iter().enumerate().map(move |(w, way)| (a + w, *item, *way)));
+    let pairs: Vec<_> = all.filter(|(n, ..)| n % every == 0).collect();
+    let (count, peaks, start) = (pairs.len(), Mutex::new(Vec::new()), Instant::now());
+    each(pairs, |(_, item, way)| {
+        let peak = hostile(item, way);
+        peaks.lock().expect("no pair panics with the lock").push((peak, item, way));
+    });
+    let peaks = peaks.into_inner().expect("no pair panicked with the lock");
+    let most = peaks.iter().max_by_key(|(peak, ..)| *peak).expect("there are pairs");
+    println!("{count} hostile answers of {of} in {:?}: at most {most:?} KiB resident", start.elapsed());
 }

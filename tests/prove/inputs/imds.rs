@@ -1,12 +1,9 @@
 //! Each item of IMDS that is read, answered in each way that no IMDS answers.
 
-use std::sync::Mutex;
-
 use fakecloud::{Calls, Cloud};
 
-use super::hostile::{KINDS, Kind, measured};
+use super::hostile::{KINDS, Kind, every_pair, measured};
 use crate::harness::*;
-use crate::prove::size;
 
 /// A run that goes well needs about 8 MiB, and 15 MiB in a build without optimization; an answer is cut off at
 /// 64 KiB, of which a few copies are made.
@@ -171,19 +168,5 @@ fn judge(row: &str, run: &Run, exit: i32, item: Item, cloud: &Cloud) {
 /// every item with four or five kinds, every kind with four or five items.
 #[test]
 fn whatever_imds_says_the_run_ends_as_documented_in_time_and_in_little_memory() {
-    let every = size(3, 1);
-    let all = ITEMS
-        .iter()
-        .enumerate()
-        .flat_map(|(i, item)| KINDS.iter().enumerate().map(move |(k, kind)| (i + k, *item, *kind)));
-    let rows: Vec<_> = all.filter(|(n, ..)| n % every == 0).collect();
-    let (count, peaks) = (rows.len(), Mutex::new(Vec::new()));
-    let start = std::time::Instant::now();
-    each(rows, |(_, item, kind)| {
-        let peak = hostile(item, kind);
-        peaks.lock().expect("no row panics with the lock").push(peak);
-    });
-    let peaks = peaks.into_inner().expect("no row panicked with the lock");
-    let most = peaks.iter().max().expect("there are rows");
-    println!("{count} hostile answers of IMDS in {:?}: at most {most} KiB resident", start.elapsed());
+    every_pair("IMDS", &ITEMS, &KINDS, hostile);
 }
