@@ -11,8 +11,8 @@ use crate::error::{Class, Error};
 use crate::explain::explain;
 use crate::gate::GROUP_TAG;
 use crate::here::Here;
+use crate::iam;
 use crate::imds::Imds;
-use crate::policy;
 use crate::reachable::{Reached, reach, way_out};
 use crate::reasons::{self, described};
 use crate::retry::Deadline;
@@ -84,7 +84,7 @@ impl Aws<'_> {
             Err(error) => {
                 let remedy = error.remedy();
                 let error = match error.class {
-                    Class::Denied => error.advise(format!("{remedy}: {}", policy::statement("ec2:DescribeTags", &[]))),
+                    Class::Denied => error.advise(format!("{remedy}: {}", iam::statement("ec2:DescribeTags", &[]))),
                     _ => error,
                 };
                 list.add("tags", Finding::Bad(error));
@@ -108,7 +108,7 @@ impl Aws<'_> {
                     (found, finding)
                 }
                 Err(error) => {
-                    let error = self.explained(policy::lacking(error, "ec2:DescribeAddresses", &[])).await;
+                    let error = self.explained(iam::lacking(error, "ec2:DescribeAddresses", &[])).await;
                     let is_needed = only_allocation(self.options).is_none() || error.class != Class::Denied;
                     (Vec::new(), if is_needed { Finding::Bad(error) } else { Finding::Lacking(error) })
                 }
@@ -130,7 +130,7 @@ impl Aws<'_> {
             }
             let association = held.and_then(|address| address.association.as_ref()).map(|a| &a.id);
             let may = despite_the_transient(self.patience(), async || cloud.may_disassociate(association).await).await;
-            let resources = held.map(|address| policy::of_address(region, &address.allocation)).unwrap_or_default();
+            let resources = held.map(|address| iam::of_address(region, &address.allocation)).unwrap_or_default();
             list.add("DisassociateAddress", self.permission(may, "ec2:DisassociateAddress", &resources).await);
         }
         let any = candidates.first().map(|address| &address.allocation).or(self.options.allocation_id.first());
@@ -138,7 +138,7 @@ impl Aws<'_> {
             let may =
                 despite_the_transient(self.patience(), async || cloud.may_associate(address, &self.here.target).await)
                     .await;
-            let resources = policy::of_association(region, address);
+            let resources = iam::of_association(region, address);
             list.add("AssociateAddress", self.permission(may, "ec2:AssociateAddress", &resources).await);
         }
         let unused = ["DescribeInstances", "DescribeInstanceStatus", "DisassociateAddress"];
@@ -149,7 +149,7 @@ impl Aws<'_> {
     async fn permission(&self, may: Result<(), Error>, action: &str, resources: &[String]) -> Finding {
         match may {
             Ok(()) => Finding::Good("allowed, by EC2's own trial (DryRun)".to_owned()),
-            Err(error) => Finding::Bad(self.explained(policy::lacking(error, action, resources)).await),
+            Err(error) => Finding::Bad(self.explained(iam::lacking(error, action, resources)).await),
         }
     }
 
@@ -165,7 +165,7 @@ impl Aws<'_> {
         let action = "sts:DecodeAuthorizationMessage";
         let finding = match despite_the_transient(self.patience(), async || self.cloud.may_decode().await).await {
             Ok(()) => Finding::Good("allowed: a denied call will be explained".to_owned()),
-            Err(error) => Finding::Lacking(policy::lacking(error, action, &[])),
+            Err(error) => Finding::Lacking(iam::lacking(error, action, &[])),
         };
         list.add("DecodeAuthorizationMessage", finding);
     }
@@ -192,7 +192,7 @@ impl Aws<'_> {
         match group {
             Ok(Some(name)) => Finding::Good(format!("group {name}; {untried}")),
             Ok(None) => Finding::Bad(afterwards::no_group(&self.here.identity.instance)),
-            Err(error) => Finding::Bad(policy::lacking(error, "autoscaling:DescribeAutoScalingInstances", &[])),
+            Err(error) => Finding::Bad(iam::lacking(error, "autoscaling:DescribeAutoScalingInstances", &[])),
         }
     }
 

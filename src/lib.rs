@@ -8,11 +8,11 @@
 //! - [`claim`]: the loop. Its rounds look, decide and act (`round`), take an address from a holder (`fence`),
 //!   and prove what they did (`confirm`), to the internet as well where that is asked for (`egress`).
 //! - `afterwards`: what Auto Scaling is told of it (`scaling`).
-//! - [`check`]: what a claim needs, and what is missing (`check_aws`, `reachable`, `trials`, `policy`, [`checklist`]).
+//! - [`check`]: what a claim needs, and what is missing (`check_aws`, `reachable`, `trials`, `iam`, [`checklist`]).
 //! - [`status`]: what there is to see (`shown`), and `plan`, what a claim would do.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
-//! - [`cloud`]: the few calls to EC2 and STS, the only place that names the SDK, over [`http`],
-//!   which passes on only what AWS may have said (`sanity`).
+//! - [`cloud`]: the few calls of the SDK, which are made there and in `scaling`, `shown` and `trials` alone,
+//!   over [`http`], which passes on only what AWS may have said (`sanity`).
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again; `meaning` has the words.
 //! - [`report`] and [`result_file`]: the result, for people and for machines.
 
@@ -39,6 +39,7 @@ mod fence;
 pub mod gate;
 mod here;
 pub mod http;
+mod iam;
 pub mod ids;
 pub mod imds;
 pub mod layers;
@@ -46,7 +47,6 @@ pub mod log;
 mod meaning;
 mod metadata;
 mod plan;
-mod policy;
 mod reachable;
 mod reasons;
 pub mod release;
