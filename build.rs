@@ -1,4 +1,5 @@
-//! Tells the program which commit it is built from and for which target, for `--version`.
+//! Tells the program which commit it is built from and for which target, for `--version`,
+//! and the linker what the executable does without.
 
 use std::env;
 use std::process::Command;
@@ -15,10 +16,36 @@ fn main() {
     let commit = named.or_else(|| git(&["rev-parse", "--short=12", "HEAD"])).unwrap_or_else(|| "unknown".to_owned());
     let target = env::var("TARGET").unwrap_or_else(|_| "unknown".to_owned());
     println!("cargo::rustc-env=EIP_CLAIM_BUILD={commit}, {target}");
+    if env::var("PROFILE").as_deref() == Ok("release") {
+        slim(&target);
+    }
+}
+
+/// What ships has no use for a seventh of itself: tables for unwinding, since a panic aborts,
+/// and 24 bytes for each relocation of which most could be one bit.
+fn slim(target: &str) {
+    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    println!("cargo::rerun-if-changed=build.ld");
+    println!("cargo::rustc-link-arg-bins={folder}/build.ld");
+    if target.ends_with("-gnu") && env::var("HOST").as_deref() == Ok(target) && reads_packed_relocations() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Whether the start-up code of this machine's C library, which a static executable takes along, reads them:
+/// that of glibc does since 2.36.
+fn reads_packed_relocations() -> bool {
+    let version = output("getconf", &["GNU_LIBC_VERSION"]).unwrap_or_default();
+    let mut parts = version.trim_start_matches("glibc ").split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) >= (2, 36)
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
+    output("git", arguments)
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }

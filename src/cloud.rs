@@ -21,8 +21,6 @@ use crate::ids::{AllocationId, AssociationId, InstanceId, InterfaceId};
 use crate::retry::Deadline;
 use crate::world::{Address, Instance};
 
-/// A TCP connection within a region takes milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// EC2 takes at most 200 values a filter.
 const FILTER_VALUES: usize = 200;
 /// DescribeInstanceStatus takes at most 100 instance ids.
@@ -78,7 +76,7 @@ impl Cloud {
                     .identity_cache(IdentityCache::no_cache())
                     .http_client(connections.clone())
                     .retry_config($sdk::config::retry::RetryConfig::disabled())
-                    .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+                    .timeout_config(TimeoutConfig::disabled())
                     .use_dual_stack(endpoints::is_on("AWS_USE_DUALSTACK_ENDPOINT"))
                     .use_fips(endpoints::is_on("AWS_USE_FIPS_ENDPOINT"));
                 config.set_endpoint_url(endpoints::url($endpoint));

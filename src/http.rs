@@ -1,36 +1,32 @@
-//! HTTP to AWS: one TLS stack, names resolved without the C library, proxies from the environment,
-//! answers that AWS may have given, and connections that can be dropped all at once.
+//! HTTP to AWS: answers that AWS may have given, by proxies from the environment, over connections that are kept
+//! for the next request and can be dropped all at once.
 //!
 //! An association changes the public address of the instance, and connections opened before it may be dead
 //! without a word. [`Connections::renew`] makes every later call open a new one.
+//! HTTP/1.1 is enough for a handful of calls; the rest of the house is the SDK's.
 
-use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    http_client_fn,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_runtime_api::http::HttpError;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use aws_smithy_types::body::SdkBody;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::time::timeout;
 
-use crate::sanity::{Sane, is_of_an_api, is_of_imds};
+use crate::connect::{Connection, Failure, connect};
+use crate::sanity::{self, Check};
 
-/// The resolver of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
-const VPC_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253));
-/// Two attempts fit into the time that a connection may take.
-const NAME_SERVER_TIMEOUT: Duration = Duration::from_millis(800);
+/// A TCP connection within a region takes milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An item of IMDS has a line or a few; the longest that is read here, the credentials, has two thousand bytes.
 const LONGEST_METADATA: usize = 64 << 10;
 /// DescribeAddresses has no pages: ten thousand addresses, far beyond any quota, are three million bytes.
@@ -39,43 +35,32 @@ const LONGEST_ANSWER: usize = 16 << 20;
 const LONGEST_PAGE: usize = 64 << 10;
 
 /// The connections to the AWS APIs.
-#[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<Mutex<Option<SharedHttpConnector>>>);
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Mutex<Http>>);
 
 impl Connections {
     /// Lets go of all connections; calls under way keep theirs.
     pub fn renew(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Http::to_apis();
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Http::to_apis())))
     }
 }
 
 impl HttpClient for Connections {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || {
-            let connector = SharedHttpConnector::new(connector(settings, components));
-            SharedHttpConnector::new(Sane { connector, longest: LONGEST_ANSWER, check: is_of_an_api })
-        };
-        current.get_or_insert_with(fresh).clone()
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
-}
-
-fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> Connector {
-    let mut builder = Connector::builder()
-        .connector_settings(settings.clone())
-        .proxy_config(ProxyConfig::from_env())
-        .tls_provider(Provider::Rustls(CryptoMode::Ring));
-    builder.set_sleep_impl(components.sleep_impl());
-    builder.build_with_resolver(Names)
 }
 
 /// HTTP to IMDS: link-local and in the clear, and never through a proxy.
 pub fn to_imds() -> SharedHttpClient {
-    let client = Builder::new().build_http();
-    http_client_fn(move |settings, components| {
-        let connector = client.http_connector(settings, components);
-        SharedHttpConnector::new(Sane { connector, longest: LONGEST_METADATA, check: is_of_imds })
-    })
+    let http = Http::new(Way::Direct, LONGEST_METADATA, sanity::is_of_imds);
+    http_client_fn(move |_, _| SharedHttpConnector::new(http.clone()))
 }
 
 /// By which way a page is asked.
@@ -101,53 +86,111 @@ pub(crate) struct Answer {
 /// # Errors
 /// No answer, or none that is a text of usual length.
 pub(crate) async fn get(url: &str, way: Way) -> Result<Answer, ConnectorError> {
-    let user = |error: HttpError| ConnectorError::user(error.into());
-    let mut request = HttpRequest::get(url).map_err(user)?;
+    let mut request = HttpRequest::get(url).map_err(|error| ConnectorError::user(error.into()))?;
     request.headers_mut().insert("user-agent", concat!("eip-claim/", env!("CARGO_PKG_VERSION")));
-    let proxy = match way {
-        Way::Direct => ProxyConfig::disabled(),
-        Way::AsTheApis => ProxyConfig::from_env(),
-    };
-    let connector = Connector::builder().proxy_config(proxy).tls_provider(Provider::Rustls(CryptoMode::Ring));
-    let connector = SharedHttpConnector::new(connector.build_with_resolver(Names));
-    let answer = Sane { connector, longest: LONGEST_PAGE, check: |_, _| Ok(()) }.call(request).await?;
+    let answer = Http::new(way, LONGEST_PAGE, |_, _| Ok(())).call(request).await?;
     let status = answer.status().as_u16();
     let date = answer.headers().get("date").map(str::to_owned);
     let body = answer.body().bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     Ok(Answer { status, date, body })
 }
 
-/// The addresses of `host`, which may be one itself.
-///
-/// # Errors
-/// In a few words: it has none.
-pub(crate) async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
-    match host.parse() {
-        Ok(ip) => Ok(vec![ip]),
-        Err(_) => Names.resolve_dns(host).await.map_err(|error| deepest(&error)),
+/// HTTP/1.1 on connections that are kept.
+#[derive(Clone)]
+struct Http(Arc<Shared>);
+
+struct Shared {
+    proxies: Option<Matcher>,
+    /// How long an answer may be, in bytes.
+    longest: usize,
+    /// What else is asked of an answer that reports success.
+    check: Check,
+    /// The connections that wait for a request, each with where it leads.
+    idle: Mutex<Vec<(Origin, Connection)>>,
+}
+
+type Origin = (Option<Scheme>, Option<Authority>);
+
+impl Http {
+    fn new(way: Way, longest: usize, check: Check) -> Self {
+        let proxies = (way == Way::AsTheApis).then(Matcher::from_env);
+        Self(Arc::new(Shared { proxies, longest, check, idle: Mutex::default() }))
+    }
+
+    fn to_apis() -> Self {
+        Self::new(Way::AsTheApis, LONGEST_ANSWER, sanity::is_of_an_api)
+    }
+
+    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+        let uri = request.uri().clone();
+        let (connection, answer) = loop {
+            let idle = self.idle(&uri).await;
+            let is_kept = idle.is_some();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => self.connect(&uri).await?,
+            };
+            connection.aim(&mut request, &uri);
+            match connection.requests.try_send_request(request).await {
+                Ok(answer) => break (connection, answer),
+                Err(mut error) => match error.take_message() {
+                    // The other end had closed it, and nothing was sent.
+                    Some(unsent) if is_kept => request = unsent,
+                    _ => return Err(ConnectorError::io(error.into_error().into())),
+                },
+            }
+        };
+        let (head, body) = answer.into_parts();
+        let text = sanity::text(body, self.0.longest).await.map_err(broken)?;
+        if head.status.is_success() {
+            (self.0.check)(&head.headers, &text).map_err(|flaw| broken(flaw.into()))?;
+        }
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push((origin(&uri), connection));
+        let answer = http::Response::from_parts(head, SdkBody::from(text));
+        HttpResponse::try_from(answer).map_err(|error| broken(error.into()))
+    }
+
+    /// A connection to where `uri` leads that waits for a request, if one is still open.
+    async fn idle(&self, uri: &Uri) -> Option<Connection> {
+        let origin = origin(uri);
+        loop {
+            let mut connection = {
+                let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let at = idle.iter().position(|(there, _)| *there == origin)?;
+                idle.swap_remove(at).1
+            };
+            if connection.requests.ready().await.is_ok() {
+                return Some(connection);
+            }
+        }
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Connection, ConnectorError> {
+        match timeout(CONNECT_TIMEOUT, connect(uri, self.0.proxies.as_ref())).await {
+            Ok(connected) => connected.map_err(ConnectorError::io),
+            Err(late) => Err(ConnectorError::timeout(late.into())),
+        }
     }
 }
 
-fn deepest(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), deepest)
+impl HttpConnector for Http {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let http = self.clone();
+        HttpConnectorFuture::new(async move { http.exchange(request).await })
+    }
 }
 
-/// Resolves names by `/etc/hosts` and the servers in `/etc/resolv.conf`, read anew each time:
-/// while an instance boots, both change.
-#[derive(Debug, Clone)]
-struct Names;
-
-impl ResolveDns for Names {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
-                let servers = ResolverConfig::from_name_servers(vec![NameServerConfig::udp_and_tcp(VPC_RESOLVER)]);
-                TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
-            });
-            builder.options_mut().timeout = NAME_SERVER_TIMEOUT;
-            let resolver = builder.build().map_err(ResolveDnsError::new)?;
-            let found = resolver.lookup_ip(name).await.map_err(ResolveDnsError::new)?;
-            Ok(found.iter().collect())
-        })
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Http").finish_non_exhaustive()
     }
+}
+
+fn origin(uri: &Uri) -> Origin {
+    (uri.scheme().cloned(), uri.authority().cloned())
+}
+
+fn broken(error: Failure) -> ConnectorError {
+    ConnectorError::other(error, None)
 }

@@ -117,8 +117,6 @@ fn client() -> Result<Client, Error> {
     let builder = Client::builder()
         .configure(&config())
         .max_attempts(1)
-        .connect_timeout(ATTEMPT_TIMEOUT)
-        .read_timeout(ATTEMPT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(ATTEMPT_TIMEOUT);
     let endpoint = match (set(name), set(mode_name)) {

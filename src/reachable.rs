@@ -12,6 +12,7 @@ use crate::endpoints;
 use crate::error::{Class, Error};
 use crate::http::{self, Way};
 use crate::imds::{Imds, Interface};
+use crate::names;
 
 /// A TCP connection within a region takes milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,9 +34,9 @@ pub(crate) struct Reached {
 /// Which step fails, and why.
 pub(crate) async fn reach(url: &str) -> Result<Reached, Error> {
     let (host, port) = place(url);
-    let step = match http::resolve(&host).await {
+    let step = match names::resolve(&host).await {
         Ok(ips) => connect(&host, &ips, port).await,
-        Err(why) => Err(format!("the name {host} cannot be resolved: {why}")),
+        Err(why) => Err(why),
     };
     let failure = |why: String| Error::new(Class::Transient, "EndpointUnreachable", format!("no way to {url}: {why}"));
     match (timeout(ANSWER_TIMEOUT, http::get(url, Way::AsTheApis)).await, step) {

@@ -8,45 +8,23 @@ use std::error::Error;
 use std::fmt;
 use std::str::Utf8Error;
 
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::http::Headers;
-use aws_smithy_types::body::SdkBody;
+use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 
 /// For how many seconds a session token of IMDS can be good.
 const LONGEST_TOKEN: u64 = 21_600;
 
-/// A connection that reads answers whole, and passes none on that is too long, no text, or fails the check.
-#[derive(Debug)]
-pub(crate) struct Sane {
-    /// What it reads from.
-    pub(crate) connector: SharedHttpConnector,
-    /// How long an answer may be, in bytes.
-    pub(crate) longest: usize,
-    /// What else is asked of an answer that reports success.
-    pub(crate) check: fn(&Headers, &str) -> Result<(), Flaw>,
-}
+/// What is asked of the headers and the text of an answer that reports success.
+pub(crate) type Check = fn(&HeaderMap, &str) -> Result<(), Flaw>;
 
-impl HttpConnector for Sane {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (answer, longest, check) = (self.connector.call(request), self.longest, self.check);
-        HttpConnectorFuture::new(async move {
-            let mut answer = answer.await?;
-            let body = Limited::new(answer.take_body(), longest).collect().await.map_err(broken)?.to_bytes();
-            let text = std::str::from_utf8(&body).map_err(|error| broken(error.into()))?;
-            if answer.status().is_success() {
-                check(answer.headers(), text).map_err(|flaw| broken(flaw.into()))?;
-            }
-            *answer.body_mut() = SdkBody::from(body);
-            Ok(answer)
-        })
-    }
-}
-
-fn broken(error: Box<dyn Error + Send + Sync>) -> ConnectorError {
-    ConnectorError::other(error, None)
+/// The whole of an answer, if it is a text of at most `longest` bytes.
+///
+/// # Errors
+/// It is not, or breaks off.
+pub(crate) async fn text(body: Incoming, longest: usize) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let bytes = Limited::new(body, longest).collect().await?.to_bytes();
+    String::from_utf8(bytes.into()).map_err(|error| error.utf8_error().into())
 }
 
 /// What an answer that reports success lacks.
@@ -82,7 +60,7 @@ pub(crate) fn nonsense(error: &(dyn Error + 'static)) -> Option<&'static str> {
 /// Whether EC2 or STS may have answered so: the query protocol answers `Action` with an element `ActionResponse`,
 /// and that it ends with the end of it is the only sign that nothing is missing, since a connection that closes
 /// early looks like the end of an answer that does not tell its length.
-pub(crate) fn is_of_an_api(_: &Headers, text: &str) -> Result<(), Flaw> {
+pub(crate) fn is_of_an_api(_: &HeaderMap, text: &str) -> Result<(), Flaw> {
     let mut tags = text.split('<').skip(1).filter(|tag| tag.starts_with(|c: char| c.is_alphabetic()));
     let root = tags.next().unwrap_or_default();
     let name = root.split(|c: char| c.is_whitespace() || c == '>' || c == '/').next().unwrap_or_default();
@@ -97,8 +75,9 @@ pub(crate) fn is_of_an_api(_: &Headers, text: &str) -> Result<(), Flaw> {
 
 /// Whether IMDS may have answered so: a session token is good for six hours at most. The SDK adds what is said of
 /// that to the time of day, and panics at a sum beyond all time.
-pub(crate) fn is_of_imds(headers: &Headers, _: &str) -> Result<(), Flaw> {
-    let seconds = headers.get("x-aws-ec2-metadata-token-ttl-seconds").and_then(|seconds| seconds.parse::<u64>().ok());
+pub(crate) fn is_of_imds(headers: &HeaderMap, _: &str) -> Result<(), Flaw> {
+    let seconds = headers.get("x-aws-ec2-metadata-token-ttl-seconds").and_then(|seconds| seconds.to_str().ok());
+    let seconds = seconds.and_then(|seconds| seconds.parse::<u64>().ok());
     if seconds.is_none_or(|seconds| seconds <= LONGEST_TOKEN) { Ok(()) } else { Err(Flaw::NoAnswer) }
 }
 
@@ -116,7 +95,7 @@ mod tests {
     use super::*;
 
     fn api(text: &str) -> Result<(), Flaw> {
-        is_of_an_api(&Headers::new(), text)
+        is_of_an_api(&HeaderMap::new(), text)
     }
 
     #[test]

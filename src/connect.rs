@@ -1,0 +1,168 @@
+//! A connection to an HTTP/1.1 server: its name, TCP, a proxy where the environment names one, and TLS.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_smithy_types::body::SdkBody;
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::{Request, Uri};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
+
+use crate::names;
+
+/// An address that does not answer holds the next one up for this long, as RFC 8305 recommends.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// A connection that is ready for a request.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) requests: SendRequest<SdkBody>,
+    /// The proxy at its other end, which is to be told whole URLs.
+    proxy: Option<Intercept>,
+}
+
+impl Connection {
+    /// Aims a request at `uri`, as this connection's other end wants it.
+    pub(crate) fn aim(&self, request: &mut Request<SdkBody>, uri: &Uri) {
+        let host = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+        if let Some(Ok(host)) = host {
+            request.headers_mut().entry(HOST).or_insert(host);
+        }
+        let Some(proxy) = &self.proxy else {
+            let path = uri.path_and_query().cloned();
+            *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+            return;
+        };
+        *request.uri_mut() = uri.clone();
+        if let Some(authorization) = proxy.basic_auth() {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+    }
+}
+
+/// Opens a connection for requests to `uri`, by the proxy that `proxies` name for it.
+///
+/// # Errors
+/// Which step fails, and why.
+pub(crate) async fn connect(uri: &Uri, proxies: Option<&Matcher>) -> Result<Connection, Failure> {
+    let is_https = uri.scheme_str() == Some("https");
+    let Some(proxy) = proxies.and_then(|proxies| proxies.intercept(uri)) else {
+        let stream = reach(uri).await?;
+        return serve(if is_https { encrypt(stream, uri).await? } else { stream }, None).await;
+    };
+    let stream = match proxy.uri().scheme_str() {
+        Some("http") => reach(proxy.uri()).await?,
+        Some("https") => encrypt(reach(proxy.uri()).await?, proxy.uri()).await?,
+        _ => return Err(format!("the proxy {} speaks neither http nor https", proxy.uri()).into()),
+    };
+    if is_https {
+        let through = tunnel(stream, uri, &proxy).await?;
+        return serve(encrypt(through, uri).await?, None).await;
+    }
+    serve(stream, Some(proxy)).await
+}
+
+/// What bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn serve(stream: Box<dyn Stream>, proxy: Option<Intercept>) -> Result<Connection, Failure> {
+    let (requests, connection) = handshake(TokioIo::new(stream)).await?;
+    // How it ends, the request under way is told.
+    tokio::spawn(connection);
+    Ok(Connection { requests, proxy })
+}
+
+/// A TCP connection to the host of `uri`: its addresses one after the other, and beside those that do not answer.
+async fn reach(uri: &Uri) -> Result<Box<dyn Stream>, Failure> {
+    let (host, port) = place(uri)?;
+    let mut left = names::resolve(host).await?.into_iter();
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut trying = JoinSet::new();
+    loop {
+        match left.next() {
+            Some(ip) => drop(trying.spawn(TcpStream::connect((ip, port)))),
+            None if trying.is_empty() => return Err(failure.into()),
+            None => {}
+        }
+        tokio::select! {
+            Some(Ok(tried)) = trying.join_next() => match tried {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(Box::new(stream));
+                }
+                Err(error) => failure = error,
+            },
+            () = sleep(HEAD_START), if left.len() > 0 => {}
+        }
+    }
+}
+
+/// The way through `proxy` to the host of `uri` (CONNECT).
+async fn tunnel(stream: Box<dyn Stream>, uri: &Uri, proxy: &Intercept) -> Result<Box<dyn Stream>, Failure> {
+    let (mut requests, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection.with_upgrades());
+    let (host, port) = place(uri)?;
+    let there = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let mut request = Request::connect(&there).header(HOST, &there);
+    if let Some(authorization) = proxy.basic_auth() {
+        request = request.header(PROXY_AUTHORIZATION, authorization);
+    }
+    let answer = requests.send_request(request.body(SdkBody::empty())?).await?;
+    if !answer.status().is_success() {
+        let refusal = format!("the proxy {} answers CONNECT {there} with HTTP status", proxy.uri());
+        return Err(format!("{refusal} {}", answer.status().as_u16()).into());
+    }
+    Ok(Box::new(TokioIo::new(hyper::upgrade::on(answer).await?)))
+}
+
+async fn encrypt(stream: Box<dyn Stream>, uri: &Uri) -> Result<Box<dyn Stream>, Failure> {
+    let name = ServerName::try_from(place(uri)?.0)?.to_owned();
+    Ok(Box::new(TlsConnector::from(trust()?).connect(name, stream).await?))
+}
+
+/// Whom to trust: what `SSL_CERT_FILE` or `SSL_CERT_DIR` name, or the system's bundle.
+/// Read at the first use, and once: parsing it is a third of the work of a whole claim.
+fn trust() -> Result<Arc<ClientConfig>, Failure> {
+    static TRUST: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = TRUST.get() {
+        return Ok(config.clone());
+    }
+    let is_named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    // The system's folder has the same certificates as its bundle, each in a file of its own.
+    let bundle = if is_named { None } else { openssl_probe::probe().cert_file };
+    let found = match &bundle {
+        Some(file) => rustls_native_certs::load_certs_from_paths(Some(file), None),
+        None => rustls_native_certs::load_native_certs(),
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        return Err(format!("no certificate to trust was found{why}: install ca-certificates").into());
+    }
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions()?;
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    Ok(TRUST.get_or_init(|| config).clone())
+}
+
+/// The host of `uri`, without the brackets of an IPv6 address, and the port.
+fn place(uri: &Uri) -> Result<(&str, u16), Failure> {
+    let host = uri.host().ok_or_else(|| format!("{uri} names no host"))?;
+    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    Ok((host.trim_start_matches('[').trim_end_matches(']'), uri.port_u16().unwrap_or(usual)))
+}
