@@ -24,9 +24,8 @@ fn main() {
 /// What ships has no use for a seventh of itself: tables for unwinding, since a panic aborts,
 /// and 24 bytes for each relocation of which most could be one bit.
 fn slim(target: &str) {
-    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     println!("cargo::rerun-if-changed=build.ld");
-    println!("cargo::rustc-link-arg-bins={folder}/build.ld");
+    println!("cargo::rustc-link-arg-bins={}/build.ld", env!("CARGO_MANIFEST_DIR"));
     if target.ends_with("-gnu") && env::var("HOST").as_deref() == Ok(target) && reads_packed_relocations() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }

@@ -1,5 +1,6 @@
 //! The part of the check that asks AWS: is there a way, which addresses match, and what may this instance do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::afterwards;
@@ -71,7 +72,10 @@ impl Aws<'_> {
     /// Which addresses are meant, where this instance's own tags say so.
     async fn tags(&self, list: &mut Checklist) -> Option<Vec<Filter>> {
         let (imds, cloud, own) = (self.imds, &self.cloud, &self.here.identity.instance);
-        match despite_the_transient(self.patience(), async || filters(self.options, imds, cloud, own).await).await {
+        let known = BTreeMap::new();
+        match despite_the_transient(self.patience(), async || filters(self.options, &known, imds, cloud, own).await)
+            .await
+        {
             Ok(filters) => {
                 let shown = if imds.shows_tags().await.unwrap_or_default() { "on" } else { "off, or there are none" };
                 let meant = described(&filters);

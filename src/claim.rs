@@ -3,6 +3,7 @@
 //! A round that fails says why in its error; the class of the error decides whether there is another round.
 //! How an address is taken from a holder is in `fence.rs`, how it is proven is in `confirm.rs`.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,7 @@ use crate::imds::{Identity, Imds, Interface};
 use crate::reasons;
 use crate::report::{Facts, Outcome, Report};
 use crate::retry::{Backoff, Deadline, Retry};
+use crate::selector::own_tags;
 use crate::stop::{Hold, Stop};
 
 /// A role that was made with its instance takes seconds until all of EC2 knows it.
@@ -75,6 +77,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) start: Instant,
     /// The gate as the first round finds it; later rounds read it anew.
     pub(crate) gate: Option<Gate>,
+    /// Those of this instance's own tags that IMDS has shown already, by their keys.
+    pub(crate) own_tags: BTreeMap<String, String>,
     /// The selectors, once this instance's own tags are known.
     pub(crate) filters: Option<Vec<Filter>>,
     /// Whether credentials that AWS did not accept were fetched anew.
@@ -86,8 +90,12 @@ impl Claim<'_> {
         endpoints::check()?;
         let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
-        let look = async || tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options));
-        let (here, gate) = retry.run(look).await?;
+        let look = async || {
+            let here = async { tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options)) };
+            let (here, tags) = tokio::join!(here, own_tags(options, &imds));
+            here.map(|found| (found, tags))
+        };
+        let (((here, cloud), gate), own_tags) = retry.run(look).await?;
         // Before IMDS answers, nobody can have said anything about this instance.
         let start = Instant::now();
         *facts = here.facts();
@@ -98,7 +106,8 @@ impl Claim<'_> {
         let denied_window = if is_young(&identity) { DENIED_WINDOW } else { Duration::ZERO };
         retry.allow_denied_for(denied_window);
         let mut claim = Claim {
-            cloud: Cloud::new(&identity.region, profile, options.attempt_timeout, retry.deadline()),
+            cloud,
+            own_tags,
             deadline: retry.deadline(),
             region: identity.region,
             me,

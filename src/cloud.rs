@@ -95,6 +95,14 @@ impl Cloud {
         Self { attempts: Attempts { deadline, ..self.attempts.clone() }, ..self.clone() }
     }
 
+    /// Opens a connection to EC2 for the first call, while the caller has other things to wait for.
+    pub(crate) async fn open(&self) {
+        // Should there be no endpoint, the first call says why.
+        if let Ok(url) = self.endpoint().await {
+            self.connections.open(&url);
+        }
+    }
+
     /// Makes every later call open a new connection.
     pub fn renew_connections(&self) {
         self.connections.renew();

@@ -28,7 +28,8 @@ pub struct End {
 pub async fn run(options: &Options, stop: &Stop) -> End {
     match options.command {
         Command::Claim => {
-            let report = claim(options, stop).await;
+            // Boxed, since what it is made of is nested more deeply than the compiler follows by itself.
+            let report = Box::pin(claim(options, stop)).await;
             let end = End::of(&report);
             tell_auto_scaling(options, &report).await;
             end

@@ -39,9 +39,10 @@ impl Gate {
         if options.ignore_lifecycle {
             return Ok(Self::Open);
         }
-        Ok(match imds.target_lifecycle_state().await? {
+        let (state, is_in_group) = tokio::join!(imds.target_lifecycle_state(), imds.is_in_group());
+        Ok(match state? {
             Some(state) => Self::of(state),
-            None if imds.is_in_group().await? => Self::NotKnownYet,
+            None if is_in_group? => Self::NotKnownYet,
             None => Self::Silent,
         })
     }

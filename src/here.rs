@@ -1,9 +1,9 @@
-//! This instance: what every command has to know before it can ask EC2 anything.
+//! This instance: what every command has to know before it can ask EC2 anything, and the way there.
 
 use std::net::Ipv4Addr;
 
 use crate::cli::Options;
-use crate::cloud::Target;
+use crate::cloud::{Cloud, Target};
 use crate::credentials::InstanceProfile;
 use crate::decide::Me;
 use crate::error::Error;
@@ -21,11 +21,22 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// Asks IMDS once.
-    pub(crate) async fn find(imds: &Imds, profile: &InstanceProfile, options: &Options) -> Result<Self, Error> {
+    /// Asks IMDS once, and opens the way to EC2 as soon as the region is known.
+    pub(crate) async fn find(
+        imds: &Imds,
+        profile: &InstanceProfile,
+        options: &Options,
+    ) -> Result<(Self, Cloud), Error> {
+        let region = async {
+            let identity = imds.document().await?;
+            let cloud = Cloud::new(&identity.region, profile.clone(), options.attempt_timeout, imds.deadline());
+            cloud.open().await;
+            Ok((identity, cloud))
+        };
         // The credentials are fetched meanwhile; should that fail, the first call says why.
-        let (identity, _) = tokio::join!(imds.identity(), profile.load());
-        Self::of(identity?, options)
+        let (found, _) = tokio::join!(async { tokio::try_join!(region, imds.interfaces()) }, profile.load());
+        let ((identity, cloud), interfaces) = found?;
+        Ok((Self::of(Identity { interfaces, ..identity }, options)?, cloud))
     }
 
     /// The place on the instance `identity` that the options mean.

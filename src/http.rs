@@ -20,6 +20,7 @@ use aws_smithy_types::body::SdkBody;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use hyper_util::client::proxy::matcher::Matcher;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connect::{Connection, Failure, connect};
@@ -39,6 +40,13 @@ const LONGEST_PAGE: usize = 64 << 10;
 pub struct Connections(Arc<Mutex<Http>>);
 
 impl Connections {
+    /// Opens a connection for the next call to `url`; should that fail, the call opens one itself, and says why.
+    pub(crate) fn open(&self, url: &str) {
+        if let Ok(uri) = url.parse() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).open(uri);
+        }
+    }
+
     /// Lets go of all connections; calls under way keep theirs.
     pub fn renew(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Http::to_apis();
@@ -107,14 +115,18 @@ struct Shared {
     check: Check,
     /// The connections that wait for a request, each with where it leads.
     idle: Mutex<Vec<(Origin, Connection)>>,
+    /// The one that is being opened ahead of the first request.
+    opening: Mutex<Option<(Origin, Opening)>>,
 }
+
+type Opening = JoinHandle<Result<Connection, ConnectorError>>;
 
 type Origin = (Option<Scheme>, Option<Authority>);
 
 impl Http {
     fn new(way: Way, longest: usize, check: Check) -> Self {
         let proxies = (way == Way::AsTheApis).then(Matcher::from_env);
-        Self(Arc::new(Shared { proxies, longest, check, idle: Mutex::default() }))
+        Self(Arc::new(Shared { proxies, longest, check, idle: Mutex::default(), opening: Mutex::default() }))
     }
 
     fn to_apis() -> Self {
@@ -151,9 +163,22 @@ impl Http {
         HttpResponse::try_from(answer).map_err(|error| broken(error.into()))
     }
 
+    fn open(&self, uri: Uri) {
+        let (http, origin) = (self.clone(), origin(&uri));
+        let opening = tokio::spawn(async move { http.connect(&uri).await });
+        *self.0.opening.lock().unwrap_or_else(PoisonError::into_inner) = Some((origin, opening));
+    }
+
     /// A connection to where `uri` leads that waits for a request, if one is still open.
     async fn idle(&self, uri: &Uri) -> Option<Connection> {
         let origin = origin(uri);
+        let opening =
+            self.0.opening.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(there, _)| *there == origin);
+        if let Some((_, opening)) = opening
+            && let Ok(Ok(connection)) = opening.await
+        {
+            return Some(connection);
+        }
         loop {
             let mut connection = {
                 let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -59,6 +59,11 @@ impl Imds {
         Ok(Self { metadata: Metadata::from_env(deadline)? })
     }
 
+    /// When reads must be over.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.metadata.deadline()
+    }
+
     /// The service itself, for the credentials that it has.
     pub(crate) fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -69,11 +74,16 @@ impl Imds {
     /// # Errors
     /// IMDS is not reachable (yet), is switched off, or its answer makes no sense.
     pub async fn identity(&self) -> Result<Identity, Error> {
-        let (identity, interfaces) = tokio::try_join!(
-            self.metadata.required("dynamic/instance-identity/document", parse_document),
-            self.interfaces(),
-        )?;
+        let (identity, interfaces) = tokio::try_join!(self.document(), self.interfaces())?;
         Ok(Identity { interfaces, ..identity })
+    }
+
+    /// The identity alone, without the interfaces.
+    ///
+    /// # Errors
+    /// See [`Imds::identity`].
+    pub(crate) async fn document(&self) -> Result<Identity, Error> {
+        self.metadata.required("dynamic/instance-identity/document", parse_document).await
     }
 
     /// The state that Auto Scaling wants this instance in; `None` outside a group, and before the first transition.
@@ -141,7 +151,11 @@ impl Imds {
         Ok(self.metadata.optional("meta-data/iam/info", updated).await?.flatten())
     }
 
-    async fn interfaces(&self) -> Result<Vec<Interface>, Error> {
+    /// The network interfaces, in the order of their device numbers.
+    ///
+    /// # Errors
+    /// See [`Imds::identity`].
+    pub(crate) async fn interfaces(&self) -> Result<Vec<Interface>, Error> {
         let macs = "meta-data/network/interfaces/macs/";
         let listed = self.metadata.required(macs, |text| Ok(text.to_owned())).await?;
         let mut interfaces = BTreeMap::new();

@@ -12,7 +12,8 @@
 //! - [`status`]: what there is to see (`shown`), and `plan`, what a claim would do.
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls of the SDK, which are made there and in `scaling`, `shown` and `trials` alone,
-//!   over [`http`], which passes on only what AWS may have said (`sanity`).
+//!   over [`http`], which passes on only what AWS may have said (`sanity`), on connections (`connect`)
+//!   to hosts whose names are looked up without the C library (`names`).
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again; `meaning` has the words.
 //! - [`report`] and [`result_file`]: the result, for people and for machines.
 

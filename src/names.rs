@@ -239,7 +239,10 @@ mod tests {
         for (host, meant) in [
             ("proxy", vec!["proxy.a.internal", "proxy.b", "proxy"]),
             ("proxy.x", vec!["proxy.x.a.internal", "proxy.x.b", "proxy.x"]),
-            ("ec2.x.amazonaws.com", vec!["ec2.x.amazonaws.com", "ec2.x.amazonaws.com.a.internal", "ec2.x.amazonaws.com.b"]),
+            (
+                "ec2.x.amazonaws.com",
+                vec!["ec2.x.amazonaws.com", "ec2.x.amazonaws.com.a.internal", "ec2.x.amazonaws.com.b"],
+            ),
             ("ec2.x.", vec!["ec2.x."]),
             ("no..name", vec![]),
         ] {

@@ -4,6 +4,7 @@
 //! whoever moved the address since it was looked at. Without its address this instance may have no way to EC2 any more;
 //! then the metadata service, which showed the address before, proves that it has gone.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use tokio::time::{Instant, sleep};
@@ -65,10 +66,10 @@ impl Release<'_> {
         endpoints::check()?;
         let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
-        let here = retry.run(async || Here::find(&imds, &profile, options).await).await?;
+        let (here, cloud) = retry.run(async || Here::find(&imds, &profile, options).await).await?;
         *facts = here.facts();
         let mut release = Release {
-            cloud: Cloud::new(&here.identity.region, profile, options.attempt_timeout, retry.deadline()),
+            cloud,
             me: here.me(),
             interface: here.interface,
             filters: None,
@@ -89,7 +90,8 @@ impl Release<'_> {
     /// Looks, ends what is still held, and looks again.
     async fn round(&mut self) -> Result<Outcome, Error> {
         if self.filters.is_none() {
-            self.filters = Some(filters(self.options, self.imds, &self.cloud, &self.me.instance).await?);
+            self.filters =
+                Some(filters(self.options, &BTreeMap::new(), self.imds, &self.cloud, &self.me.instance).await?);
         }
         loop {
             let (held, witness) = self.held().await?;

@@ -1,5 +1,6 @@
 //! Which addresses: the selectors as filters of DescribeAddresses.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use crate::claim::Claim;
@@ -17,22 +18,36 @@ impl Claim<'_> {
         if let Some(filters) = &self.filters {
             return Ok(filters.clone());
         }
-        let filters = filters(self.options, self.imds, &self.cloud, &self.me.instance).await?;
+        let filters = filters(self.options, &self.own_tags, self.imds, &self.cloud, &self.me.instance).await?;
         self.filters = Some(filters.clone());
         Ok(filters)
     }
 }
 
-/// The selectors as filters of DescribeAddresses, with the values of the own tags of `instance`, which is this one.
+/// The values of this instance's own tags that the selectors mean, as far as IMDS shows them; what it does not show
+/// [`filters`] asks for again, and says why there is none.
+pub(crate) async fn own_tags(options: &Options, imds: &Imds) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for tag in options.tag.iter().filter(|tag| tag.value.is_none()) {
+        if let Ok(Some(value)) = imds.tag(&tag.key).await {
+            values.insert(tag.key.clone(), value);
+        }
+    }
+    values
+}
+
+/// The selectors as filters of DescribeAddresses, with the values of the own tags of `instance`, which is this one:
+/// those that are `known`, and the others.
 pub(crate) async fn filters(
     options: &Options,
+    known: &BTreeMap<String, String>,
     imds: &Imds,
     cloud: &Cloud,
     instance: &InstanceId,
 ) -> Result<Vec<Filter>, Error> {
     let mut filters = options.filter.clone();
     for tag in &options.tag {
-        let value = match &tag.value {
+        let value = match tag.value.as_ref().or_else(|| known.get(&tag.key)) {
             Some(value) => value.clone(),
             None => own_tag(&tag.key, imds, cloud, instance).await?,
         };

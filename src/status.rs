@@ -1,12 +1,13 @@
 //! The status: which addresses match, who holds them, and what `claim` would do now. It changes nothing.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cli::Options;
-use crate::cloud::{Cloud, Filter};
+use crate::cloud::Filter;
 use crate::credentials::{InstanceProfile, with_fresh};
 use crate::endpoints;
 use crate::error::{Class, Error, Exit};
@@ -72,11 +73,9 @@ async fn look(options: &Options, status: &mut Status) -> Result<(), Error> {
     let imds = Imds::from_env(deadline)?;
     let profile = InstanceProfile::new(&imds);
     let who = async || tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options));
-    let (here, gate) = despite_the_transient(deadline, who).await?;
-    let region = &here.identity.region;
-    let cloud = Cloud::new(region, profile, options.attempt_timeout, deadline);
-    let own = &here.identity.instance;
-    let filters = despite_the_transient(deadline, async || filters(options, &imds, &cloud, own).await).await?;
+    let ((here, cloud), gate) = despite_the_transient(deadline, who).await?;
+    let (own, tags) = (&here.identity.instance, BTreeMap::new());
+    let filters = despite_the_transient(deadline, async || filters(options, &tags, &imds, &cloud, own).await).await?;
     status.heading = heading(&here, &filters);
     let found = despite_the_transient(deadline, async || cloud.addresses_and_tags(&filters).await).await?;
     let ids: Vec<_> = found.iter().filter_map(|(address, _)| address.holder()).cloned().collect();

@@ -298,6 +298,7 @@ fn a_claim_of_a_free_address_is_made_of_these_requests_and_no_others() {
         (1, format!("{data}/network/interfaces/macs/{mac}/device-number")),
         (1, format!("{data}/network/interfaces/macs/{mac}/interface-id")),
         (1, format!("{data}/network/interfaces/macs/{mac}/local-ipv4s")),
+        (2, format!("{data}/tags/instance/aws:autoscaling:groupName")),
         (1, format!("{data}/tags/instance/eip-claim")),
         (1, "PUT /latest/api/token".to_owned()),
     ] {
