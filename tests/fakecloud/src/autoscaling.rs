@@ -2,6 +2,7 @@
 
 use crate::filters::list;
 use crate::groups::{GroupState, Member};
+use crate::policies::Resource;
 use crate::query::{Done, Query, invalid_action, respond};
 use crate::types::{Service, timestamp};
 use crate::world::{ApiError, World};
@@ -15,8 +16,26 @@ pub(crate) fn run(world: &mut World, query: &Query) -> Result<Done, ApiError> {
         "SetInstanceHealth" => set_health,
         _ => return Err(invalid_action(query)),
     };
-    world.authorize(query.caller, &format!("autoscaling:{}", query.action), None)?;
+    let resource = resource(world, query);
+    world.authorize(query.caller, &format!("autoscaling:{}", query.action), &[resource])?;
     carry_out(world, query)
+}
+
+/// What the caller needs permission on: the group, for the two actions that change something.
+fn resource(world: &World, query: &Query) -> Resource {
+    let name = match query.action {
+        "CompleteLifecycleAction" => query.get("AutoScalingGroupName"),
+        "SetInstanceHealth" => query.get("InstanceId").and_then(|id| world.member(id)).map(|(group, _)| &*group.name),
+        _ => return Resource::none(),
+    };
+    let name = name.unwrap_or("*");
+    let tags = world.groups.get(name).map(|state| state.group.tags.clone()).unwrap_or_default();
+    Resource { arn: arn(world, name), tags, instance_id: None }
+}
+
+fn arn(world: &World, group: &str) -> String {
+    let (region, account) = (&world.options.region, &world.options.account);
+    format!("arn:aws:autoscaling:{region}:{account}:autoScalingGroup:0:autoScalingGroupName/{group}")
 }
 
 fn describe_instances(world: &mut World, query: &Query) -> Result<Done, ApiError> {
@@ -41,12 +60,8 @@ fn describe_groups(world: &mut World, query: &Query) -> Result<Done, ApiError> {
 
 fn one_group(xml: &mut Xml, world: &World, state: &GroupState) {
     let group = &state.group;
-    let (region, account) = (&world.options.region, &world.options.account);
     xml.value("AutoScalingGroupName", &group.name);
-    xml.value(
-        "AutoScalingGroupARN",
-        format!("arn:aws:autoscaling:{region}:{account}:autoScalingGroup:0:autoScalingGroupName/{}", group.name),
-    );
+    xml.value("AutoScalingGroupARN", arn(world, &group.name));
     for size in ["MinSize", "MaxSize", "DesiredCapacity"] {
         xml.value(size, group.size);
     }

@@ -222,12 +222,21 @@ impl Cloud {
     /// Denies an action (`ec2:AssociateAddress`; `*` and `?` are wildcards) to an instance, or to
     /// every instance. The administrator may always do everything.
     pub fn deny(&self, instance_id: Option<&str>, action: &str) {
-        self.inside().world.iam.deny(instance_id, action);
+        self.inside().world.permissions.deny(instance_id, action);
     }
 
     /// Takes the same denial back.
     pub fn allow(&self, instance_id: Option<&str>, action: &str) {
-        self.inside().world.iam.allow(instance_id, action);
+        self.inside().world.permissions.allow(instance_id, action);
+    }
+
+    /// Gives a role a policy, or puts another one in the place of the one with this name. From its first policy on a
+    /// role may do what its policies allow, and nothing else.
+    ///
+    /// # Errors
+    /// The document is no policy, or has something that is not known here: nothing has changed.
+    pub fn put_role_policy(&self, role: &str, name: &str, document: &str) -> Result<(), String> {
+        self.inside().world.permissions.put_role_policy(role, name, document)
     }
 
     /// Sets the role; with `None` the `iam/` paths of the metadata service are 404.

@@ -23,6 +23,7 @@ impl Session {
             ("addresses", "allocate"),
             ("instances", "launch"),
             ("groups", "create_group"),
+            ("policies", "put_role_policy"),
             ("denials", "deny"),
             ("faults", "fault"),
         ];
@@ -128,6 +129,10 @@ impl Session {
                     _ => cloud.allow(who.as_deref(), action),
                 }
             }
+            "put_role_policy" => {
+                let policy = args["policy"].to_string();
+                cloud.put_role_policy(text(args, "role")?, text(args, "name")?, &policy)?;
+            }
             "fault" => {
                 let only = args["only"].as_str().map(|name| self.instance(name)).transpose()?;
                 let set = cloud.fault(text(args, "api")?, calls(&args["calls"])?, fault(&args["fault"])?);
@@ -229,6 +234,7 @@ fn options(args: &Value) -> Result<Options, String> {
         new_instance_hidden_for: millis("new_instance_hidden_for_ms"),
         connections_die_on_swap: is("connections_die_on_swap", false),
         stale_association_not_found: is("stale_association_not_found", false),
+        associate_needs_both_targets: is("associate_needs_both_targets", false),
         latency: millis("latency_ms"),
     })
 }
@@ -255,6 +261,7 @@ fn launch(args: &Value) -> Result<Launch, String> {
             interfaces.iter().map(|list| Ok(Interface { private_ips: ips(list)? })).collect();
         launch.interfaces = parsed?;
     }
+    launch.interface_tags = string_map(&args["interface_tags"]);
     launch.lifecycle = args["lifecycle"].as_str().map(String::from);
     Ok(launch)
 }

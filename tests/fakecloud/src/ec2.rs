@@ -3,7 +3,9 @@
 
 use crate::addresses::AssociateRequest;
 use crate::describe;
+use crate::policies::Resource;
 use crate::query::{Done, Query, invalid_action};
+use crate::versioned::Versioned;
 use crate::world::{ApiError, World};
 use crate::xml::Xml;
 use std::net::Ipv4Addr;
@@ -38,8 +40,8 @@ pub(crate) fn run(world: &mut World, query: &Query) -> Result<Done, ApiError> {
     let dry_run = query.flag("DryRun")? == Some(true);
     let write = Write::parse(query)?;
     world.take_token(query.action)?;
-    let resource = write.as_ref().map(|write| write.resource(world));
-    world.authorize(query.caller, &format!("ec2:{}", query.action), resource.as_deref())?;
+    let resources = write.as_ref().map_or_else(|| vec![Resource::none()], |write| write.resources(world));
+    world.authorize(query.caller, &format!("ec2:{}", query.action), &resources)?;
     if dry_run {
         let text = "Request would have succeeded, but DryRun flag is set.";
         return Err(ApiError::new(412, "DryRunOperation", text));
@@ -95,15 +97,30 @@ impl Write {
         }
     }
 
-    /// The name of the address, as a policy would have it.
-    fn resource(&self, world: &World) -> String {
-        let allocation_id = match self {
-            Write::Associate(ask) => ask.allocation_id.as_str(),
-            Write::Disassociate { association_id } => {
-                world.associations.get(association_id).map_or("*", String::as_str)
+    /// What the caller needs permission on: the address first, then where it goes or comes from.
+    fn resources(&self, world: &World) -> Vec<Resource> {
+        match self {
+            Write::Associate(ask) => {
+                let (mut instance, mut interface) = (ask.instance_id.clone(), ask.interface_id.clone());
+                if world.options.associate_needs_both_targets {
+                    let known = instance.as_ref().and_then(|id| world.instances.get(id)).map(Versioned::now);
+                    interface = interface.or_else(|| known.map(|instance| instance.nics[0].id.clone()));
+                    instance = instance.or_else(|| world.interfaces.get(interface.as_ref()?).cloned());
+                }
+                let instance = instance.map(|id| world.instance_resource(&id));
+                let interface = interface.map(|id| world.interface_resource(&id));
+                let address = world.address_resource(&ask.allocation_id);
+                [Some(address), instance, interface].into_iter().flatten().collect()
             }
-        };
-        format!("arn:aws:ec2:{}:{}:elastic-ip/{allocation_id}", world.options.region, world.options.account)
+            Write::Disassociate { association_id } => {
+                let allocation_id = world.associations.get(association_id).map_or("*", String::as_str);
+                let address = world.addresses.get(allocation_id).map(Versioned::now);
+                let holder = address.and_then(|address| address.holder.as_ref());
+                let holder = holder.filter(|holder| holder.association_id == *association_id);
+                let interface_id = holder.map_or("*", |holder| holder.interface_id.as_str());
+                vec![world.address_resource(allocation_id), world.interface_resource(interface_id)]
+            }
+        }
     }
 
     fn carry_out(self, world: &mut World, query: &Query) -> Result<Done, ApiError> {
@@ -122,6 +139,25 @@ impl Write {
                 Ok(Done { xml: respond(query, |xml| xml.value("return", true)), committed: true, remap: false })
             }
         }
+    }
+}
+
+/// Things as policies see them; what is not there has its name, and no tags.
+impl World {
+    fn address_resource(&self, id: &str) -> Resource {
+        let tags = self.addresses.get(id).map(|address| address.now().record.tags.clone()).unwrap_or_default();
+        Resource { arn: self.arn("elastic-ip", id), tags, instance_id: None }
+    }
+
+    fn instance_resource(&self, id: &str) -> Resource {
+        let tags = self.instances.get(id).map(|instance| instance.now().tags.clone()).unwrap_or_default();
+        Resource { arn: self.arn("instance", id), tags, instance_id: Some(id.into()) }
+    }
+
+    fn interface_resource(&self, id: &str) -> Resource {
+        let owner = self.interfaces.get(id).map(|owner| self.instance(owner));
+        let tags = owner.map(|owner| owner.interface_tags.clone()).unwrap_or_default();
+        Resource { arn: self.arn("network-interface", id), tags, instance_id: None }
     }
 }
 

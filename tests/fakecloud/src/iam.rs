@@ -1,11 +1,8 @@
-//! Who calls, and what they may do: access keys, the form of signatures, denials, and the encoded
-//! messages that explain them. There is no policy language: a denial names an action.
+//! Who calls: access keys, and the form of signatures. What they may do is in `permissions.rs`.
 
-use crate::filters;
 use crate::types::{Service, timestamp};
 use crate::world::{ApiError, World, scramble};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -31,10 +28,6 @@ pub(crate) struct Iam {
     owners: HashMap<String, String>,
     /// Each instance's key that is valid now.
     keys: HashMap<String, Key>,
-    /// Action, and the instance that may not, or `None`: no instance may.
-    denials: BTreeSet<(Option<String>, String)>,
-    /// What the encoded messages say.
-    messages: HashMap<String, Value>,
 }
 
 /// Who signed a request.
@@ -60,13 +53,7 @@ impl Iam {
             secret: "fake+secret+of+the+administrator/0123456".into(),
             token: None,
         };
-        Iam {
-            administrator,
-            owners: HashMap::new(),
-            keys: HashMap::new(),
-            denials: BTreeSet::new(),
-            messages: HashMap::new(),
-        }
+        Iam { administrator, owners: HashMap::new(), keys: HashMap::new() }
     }
 
     /// A new key for the instance; its old one is worth nothing any more.
@@ -89,24 +76,9 @@ impl Iam {
         self.keys.get(instance).unwrap_or_else(|| panic!("there is no instance {instance}"))
     }
 
-    pub(crate) fn deny(&mut self, instance: Option<&str>, action: &str) {
-        self.denials.insert((instance.map(String::from), action.into()));
-    }
-
-    pub(crate) fn allow(&mut self, instance: Option<&str>, action: &str) {
-        self.denials.remove(&(instance.map(String::from), action.into()));
-    }
-
     /// The instance whose key, valid or not, signed the request.
     pub(crate) fn owner(&self, headers: &BTreeMap<String, String>) -> Option<&str> {
         self.owners.get(access_key(headers)?).map(String::as_str)
-    }
-
-    fn is_denied(&self, instance: &str, action: &str) -> bool {
-        self.denials
-            .iter()
-            .filter(|(who, _)| who.as_deref().is_none_or(|who| who == instance))
-            .any(|(_, pattern)| filters::matches(pattern, action))
     }
 }
 
@@ -179,65 +151,6 @@ impl World {
                 (arn, format!("AROAFAKECLOUDROLE0000:{id}"))
             }
         }
-    }
-
-    /// Whether the caller may: `action` is written as IAM does, `resource` is there for what has one.
-    pub(crate) fn authorize(&mut self, caller: &Caller, action: &str, resource: Option<&str>) -> Result<(), ApiError> {
-        let Some(instance) = caller.instance() else { return Ok(()) };
-        if !self.iam.is_denied(instance, action) {
-            return Ok(());
-        }
-        let (arn, id) = self.principal(caller);
-        let because = format!("because no identity-based policy allows the {action} action");
-        if !action.starts_with("ec2:") {
-            let on = resource.map(|resource| format!(" on resource: {resource}")).unwrap_or_default();
-            let text = format!("User: {arn} is not authorized to perform: {action}{on} {because}");
-            return Err(ApiError::new(403, "AccessDenied", text));
-        }
-        let start = "You are not authorized to perform this operation. User:";
-        // EC2 encodes nothing for what has no resource.
-        let text = match resource {
-            None => format!("{start} {arn} is not authorized to perform: {action} {because}"),
-            Some(resource) => {
-                let encoded = self.encode(&arn, &id, action, resource);
-                format!(
-                    "{start} {arn} is not authorized to perform: {action} on resource: {resource} {because}. \
-                     Encoded authorization failure message: {encoded}"
-                )
-            }
-        };
-        Err(ApiError::new(403, "UnauthorizedOperation", text))
-    }
-
-    fn encode(&mut self, arn: &str, id: &str, action: &str, resource: &str) -> String {
-        let condition = |key: &str, value: &str| json!({"key": key, "values": {"items": [{"value": value}]}});
-        let message = json!({
-            "allowed": false,
-            "explicitDeny": false,
-            "matchedStatements": {"items": []},
-            "failures": {"items": []},
-            "context": {
-                "principal": {"id": id, "arn": arn},
-                "action": action,
-                "resource": resource,
-                "conditions": {"items": [
-                    condition("aws:Region", &self.options.region),
-                    condition("aws:Account", &self.options.account),
-                    condition("aws:ARN", resource),
-                ]},
-            },
-        });
-        let n = scramble(self.iam.messages.len() as u64);
-        let encoded: String = (0..24).map(|i| format!("{:016x}", scramble(n ^ i))).collect();
-        let encoded = format!("Fake-{encoded}_Message");
-        self.iam.messages.insert(encoded.clone(), message);
-        encoded
-    }
-
-    /// What an encoded message says, if it came from here.
-    pub(crate) fn decode(&self, encoded: &str) -> Result<String, ApiError> {
-        let message = self.iam.messages.get(encoded).map(Value::to_string);
-        message.ok_or_else(|| ApiError::bad("InvalidAuthorizationMessageException", "Message is not valid"))
     }
 }
 

@@ -19,17 +19,23 @@
 //! - **Auto Scaling**: `DescribeAutoScalingInstances`, `DescribeAutoScalingGroups`,
 //!   `CompleteLifecycleAction`, `SetInstanceHealth` with its grace period; groups that replace what
 //!   they lose, at once.
+//! - **IAM**: policies of roles ([`Cloud::put_role_policy`]), each call judged against every resource that it is about
+//!   (the address, and the instance or interface that it goes to or comes from); `Allow` and `Deny`, wildcards, tags of
+//!   resources, the calling instance, and the variable `${ec2:InstanceID}`. A document with anything else is refused.
+//!   For a test that needs no policy, [`Cloud::deny`] names an action.
 //! - **Signatures**: algorithm, scope, signed headers, session token, and a date within five minutes.
 //!
 //! # What is not, or is a guess
-//! - A signature is not computed again, and there is no policy language: [`Cloud::deny`] names an action.
+//! - A signature is not computed again.
 //! - Nothing is paginated, no instance is launched or address allocated through the API.
 //! - Guesses, since nobody documents them: the code for an address of another network border group
 //!   (`InvalidParameterCombination`); that `DryRun` looks at form and permission but at no resource;
 //!   that a repeated association keeps its association id, whatever `AllowReassociation` says;
 //!   whether disassociating an association that is over is an error
 //!   ([`Options::stale_association_not_found`] has both answers); that a stopping instance is
-//!   accepted as a target.
+//!   accepted as a target; that an association needs permission on the instance or on the interface, whichever it
+//!   names ([`Options::associate_needs_both_targets`] has the other answer), and on nothing of the holder before it;
+//!   that what does not exist has no tags when permission is judged.
 //! - Launch times are to the millisecond, EC2's to the second: so later launches are strictly later
 //!   in a test that takes no time. [`Cloud::set_launch_time`] makes them equal.
 //! - A group leaves an instance that stopped, or whose zone failed, as it is, where AWS would
@@ -47,6 +53,8 @@ mod groups;
 mod iam;
 mod imds;
 mod payload;
+mod permissions;
+mod policies;
 mod query;
 mod region;
 mod server;

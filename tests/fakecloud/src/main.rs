@@ -13,21 +13,23 @@
 //!   "options": {"region": "ap-northeast-2", "account": "123456789012", "read_lag_ms": 0,
 //!               "imds_lag_ms": 0, "clock_offset": 0, "throttle": false, "auto_assign_public_ip": true,
 //!               "new_instance_hidden_for_ms": 0, "connections_die_on_swap": false,
-//!               "stale_association_not_found": false, "latency_ms": 0},
+//!               "stale_association_not_found": false, "associate_needs_both_targets": false, "latency_ms": 0},
 //!   "addresses": [{"name": "web", "tags": {"eip-claim": "web"}}],
 //!   "instances": [{"name": "old", "zone": "ap-northeast-2a", "tags": {}, "tags_in_metadata": true,
 //!                  "role": "eip-claim", "launched_ago_s": 3600, "state": "running",
-//!                  "interfaces": [["10.0.0.10", "10.0.0.11"], []], "lifecycle": "InService",
-//!                  "holds": "web"}],
+//!                  "interfaces": [["10.0.0.10", "10.0.0.11"], []], "interface_tags": {},
+//!                  "lifecycle": "InService", "holds": "web"}],
 //!   "groups": [{"name": "asg", "size": 1, "zones": ["ap-northeast-2a"], "tags": {}, "hook": "claim",
 //!               "launch": {}}],
+//!   "policies": [{"role": "eip-claim", "name": "claim", "policy": {"Version": "2012-10-17", "Statement": []}}],
 //!   "denials": [{"instance": "old", "action": "ec2:AssociateAddress"}],
 //!   "faults": [{"api": "EC2", "calls": {"first": 2}, "fault": "hang", "only": "old"}]
 //! }
 //! ```
 //!
 //! A command names itself in `do`; a name stands wherever an id does:
-//! `launch`, `allocate`, `create_group`, `deny` and `fault` as above;
+//! `launch`, `allocate`, `create_group`, `put_role_policy`, `deny` and `fault` as above (a role with a policy may do
+//! what its policies allow and nothing else, a role with none everything; a policy of the same name is replaced);
 //! `allow` as `deny`; `clear_faults`, `clear_log`, `settle`, `quit`;
 //! `terminate`, `stop`, `start_again`, `rotate_credentials`, `env` with `instance`;
 //! `set_state` (`state`), `set_impaired` (`impaired`), `set_lifecycle` (`lifecycle` or null),

@@ -1,5 +1,6 @@
 //! STS, as far as an instance asks it: who am I, and why was I refused.
 
+use crate::policies::Resource;
 use crate::query::{Done, Query, invalid_action, respond};
 use crate::types::Service;
 use crate::world::{ApiError, World};
@@ -18,7 +19,7 @@ pub(crate) fn run(world: &mut World, query: &Query) -> Result<Done, ApiError> {
             })))
         }
         "DecodeAuthorizationMessage" => {
-            world.authorize(query.caller, "sts:DecodeAuthorizationMessage", None)?;
+            world.authorize(query.caller, "sts:DecodeAuthorizationMessage", &[Resource::none()])?;
             let encoded = query.need("EncodedMessage")?;
             if encoded.len() > LONGEST {
                 let text = format!("Value at 'encodedMessage' must have length less than or equal to {LONGEST}");

@@ -28,6 +28,8 @@ pub struct Options {
     /// Whether `DisassociateAddress` of an association that is over answers
     /// `InvalidAssociationID.NotFound` instead of nothing at all.
     pub stale_association_not_found: bool,
+    /// Whether `AssociateAddress` needs permission on both the instance and its interface, whichever of them it names.
+    pub associate_needs_both_targets: bool,
     /// How long every call of an API takes (not those of the metadata service).
     pub latency: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             new_instance_hidden_for: Duration::ZERO,
             connections_die_on_swap: false,
             stale_association_not_found: false,
+            associate_needs_both_targets: false,
             latency: Duration::ZERO,
         }
     }
@@ -98,6 +101,8 @@ pub struct Launch {
     pub state: InstanceState,
     /// Its interfaces, in the order of their device numbers.
     pub interfaces: Vec<Interface>,
+    /// The tags of each of its interfaces.
+    pub interface_tags: BTreeMap<String, String>,
     /// `autoscaling/target-lifecycle-state` of the metadata service.
     pub lifecycle: Option<String>,
     /// How the metadata service behaves.
@@ -114,6 +119,7 @@ impl Default for Launch {
             launched: None,
             state: InstanceState::Running,
             interfaces: vec![Interface::default()],
+            interface_tags: BTreeMap::new(),
             lifecycle: None,
             imds: ImdsOptions::default(),
         }

@@ -1,8 +1,9 @@
 //! The state of the region and the rules by which it changes, without sockets and without a clock:
 //! whoever holds it sets [`World::now`] first. Associations are in `addresses.rs`, Auto Scaling
-//! groups in `groups.rs`, keys and permissions in `iam.rs`.
+//! groups in `groups.rs`, keys in `iam.rs`, permissions in `permissions.rs`.
 
 use crate::iam::Iam;
+use crate::permissions::Permissions;
 use crate::types::*;
 use crate::versioned::Versioned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,6 +44,8 @@ pub(crate) struct Instance {
     pub(crate) lifecycle: Option<String>,
     pub(crate) imds: ImdsOptions,
     pub(crate) nics: Vec<Nic>,
+    /// Those of every interface that it has.
+    pub(crate) interface_tags: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +106,7 @@ pub(crate) struct World {
     pub(crate) failed_zones: BTreeSet<String>,
     pub(crate) history: Vec<Event>,
     pub(crate) iam: Iam,
+    pub(crate) permissions: Permissions,
     /// Tokens left, and when they were counted.
     levels: HashMap<String, (f64, Duration)>,
     counters: HashMap<&'static str, u64>,
@@ -117,6 +121,7 @@ impl World {
     pub(crate) fn new(options: Options, started: SystemTime) -> World {
         World {
             iam: Iam::new(&options.account),
+            permissions: Permissions::default(),
             options,
             now: Duration::ZERO,
             started,
@@ -185,6 +190,7 @@ impl World {
             lifecycle: launch.lifecycle,
             imds: launch.imds,
             nics,
+            interface_tags: launch.interface_tags,
         };
         self.instances.insert(id.clone(), Versioned::new(self.now, instance));
         self.auto_assign(&id);
