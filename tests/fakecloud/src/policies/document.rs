@@ -107,11 +107,15 @@ fn action(text: &str) -> Result<String, String> {
     }
 }
 
-/// `*`, or a whole ARN with wildcards.
+/// `*`, or a whole ARN with wildcards, of which AWS takes none in the kind of the resource.
 fn resource(text: &str) -> Result<String, String> {
     let is_arn = text.starts_with("arn:") && text.splitn(6, ':').count() == 6;
+    let kind = text.splitn(6, ':').last().and_then(|last| last.split_once(['/', ':']));
     match text {
         _ if text.contains(['$', '\\']) => Err(format!("variables in resources are not known here: {text}")),
+        _ if kind.is_some_and(|(kind, _)| kind.contains(['*', '?'])) => {
+            Err(format!("a kind of resource has no wildcards: {text}"))
+        }
         _ if text == "*" || is_arn => Ok(text.into()),
         _ => Err(format!("{text} is no resource")),
     }
@@ -167,6 +171,7 @@ mod tests {
             (with("Resource", json!(7)), "Resource"),
             (with("Resource", json!("elastic-ip/*")), "elastic-ip/*"),
             (with("Resource", json!("arn:aws:ec2:*")), "arn:aws:ec2:*"),
+            (with("Resource", json!("arn:aws:ec2:*:*:elastic-*/eipalloc-1")), "no wildcards"),
             (with("Resource", json!("arn:aws:ec2:*:*:instance/${ec2:InstanceID}")), "variables"),
             (with("Condition", json!([])), "Condition"),
             (when("StringLike", "aws:ResourceTag/a", json!("b")), "StringLike"),
