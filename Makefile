@@ -12,13 +12,14 @@ TOOLS := $(abspath $(TARGET_DIR))/tools
 # Where the packagers look for `target/release/manual`.
 MANUAL := $(abspath $(TARGET_DIR))/$(HOST)/release/manual
 PACKAGES := $(abspath $(TARGET_DIR))/packages
+SIMULATOR := $(abspath $(TARGET_DIR))/simulator
 VERSION := $(shell sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml)
 ARCH := $(firstword $(subst -, ,$(HOST)))
 DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(ARCH))).deb
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test test-claim test-packages test-boot prove lint deny manual deb rpm install
+.PHONY: build demo fakecloud test test-claim test-policies test-packages test-boot prove lint deny manual deb rpm install
 
 build:
 	cargo build --release
@@ -32,7 +33,7 @@ fakecloud:
 	cargo build --quiet --package fakecloud
 
 # Everything, against what ships. The last two run as root, on a system with apt.
-test: test-claim test-packages test-boot
+test: test-claim test-policies test-packages test-boot
 
 # The program: the Rust tests; then what must hold whatever the timing, one at a time, since each keeps the machine
 # busy, in three minutes; then the AWS CLI and boto3 as judges of the fake cloud, and Python's TLS, proxy and journal
@@ -41,6 +42,12 @@ test-claim: build fakecloud $(VENV)/.installed
 	CLAIM_BINARY=$(PROGRAM) MOTO_SERVER=$(VENV)/bin/moto_server cargo test --workspace -- --skip prove::
 	CLAIM_BINARY=$(PROGRAM) cargo test --test tests prove:: -- --test-threads=1 --show-output
 	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q tests/judges tests/transport
+
+# The IAM policies: a linter of them, a simulator and moto beside the fake cloud's IAM, and the program by each of them.
+# Four at once, since some wait.
+test-policies: build fakecloud $(VENV)/.installed $(SIMULATOR)/.installed
+	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud MOTO_SERVER=$(VENV)/bin/moto_server \
+		NODE=$(VENV)/bin/node SIMULATOR=$(SIMULATOR) $(VENV)/bin/pytest -q -n 4 tests/policies
 
 # The packages and the user data: what is in them, what they do to a system, and what lintian, rpmlint, shellcheck,
 # cloud-init and botocore say of them. Runs as root, on a copy of this system's files, and needs apt.
@@ -65,6 +72,13 @@ prove: build
 $(VENV)/.installed: tests/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+# A simulator of IAM that the tests compare with, at the versions of its lock file.
+$(SIMULATOR)/.installed: tests/policies/package.json tests/policies/package-lock.json $(VENV)/.installed
+	mkdir -p $(SIMULATOR)
+	cp tests/policies/package.json tests/policies/package-lock.json $(SIMULATOR)
+	$(VENV)/bin/npm ci --prefix $(SIMULATOR) --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 lint:

@@ -47,10 +47,13 @@ class Fake:
         assert line, "fakecloud died"
         return json.loads(line)
 
-    def do(self, command, **args):
+    def ask(self, command, **args):
         self.process.stdin.write(json.dumps({"do": command, **args}) + "\n")
         self.process.stdin.flush()
-        answer = self.answer()
+        return self.answer()
+
+    def do(self, command, **args):
+        answer = self.ask(command, **args)
         assert "error" not in answer, answer
         return answer
 
@@ -514,6 +517,78 @@ def test_requests_are_throttled(start):
 
 
 # Who may.
+
+
+def test_a_policy_decides_for_each_resource_and_the_refusal_names_the_first_that_fails(start, client):
+    address = {
+        "Effect": "Allow",
+        "Action": ["ec2:AssociateAddress", "ec2:DisassociateAddress"],
+        "Resource": "arn:aws:ec2:*:*:elastic-ip/*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/eip-claim": "web"}},
+    }
+    myself = {
+        "Effect": "Allow",
+        "Action": "ec2:AssociateAddress",
+        "Resource": "arn:aws:ec2:*:*:instance/*",
+        "Condition": {"ArnLike": {"ec2:SourceInstanceARN": "arn:aws:ec2:*:*:instance/${ec2:InstanceID}"}},
+    }
+    document = {"Version": "2012-10-17", "Statement": [address, myself]}
+    fake = start({**pair(), "policies": [{"role": "eip-claim", "name": "claim", "policy": document}]})
+    aws = client(fake, fetch_credentials(fake, "new"))
+    holder = fake.holder("web")
+
+    def refused_for(call, **params):
+        code, message = refused(aws, "ec2", call, **params)
+        assert code == "UnauthorizedOperation"
+        return message.split(" on resource: ")[-1].split()[0].split(":")[-1]
+
+    onto = {"AllocationId": fake["web"], "AllowReassociation": True}
+    free = {"AllocationId": fake["free"], "InstanceId": fake["new"]}
+    assert refused_for("associate_address", **free) == f"elastic-ip/{fake['free']}"
+    assert refused_for("associate_address", **onto, InstanceId=fake["old"]) == f"instance/{fake['old']}"
+    card = holder["interface"]
+    assert refused_for("associate_address", **onto, NetworkInterfaceId=card) == f"network-interface/{card}"
+    association = {"AssociationId": holder["association"]}
+    assert refused_for("disassociate_address", **association) == f"network-interface/{card}"
+    nobodys = {"AssociationId": "eipassoc-00000000000000000"}
+    assert refused_for("disassociate_address", **nobodys) == "elastic-ip/*"
+    assert "ec2:DescribeAddresses because no" in refused(aws, "ec2", "describe_addresses")[1]
+    aws("ec2", "associate_address", **onto, InstanceId=fake["new"])
+    assert fake.holder("web")["instance"] == fake["new"]
+
+
+def test_a_policy_adds_up_with_others_is_replaced_by_its_name_and_refused_when_it_has_what_is_not_known(start, client):
+    fake = start(pair())
+    aws = client(fake, fetch_credentials(fake, "new"))
+
+    def put(name, **statement):
+        document = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Resource": "*", **statement}}
+        return fake.ask("put_role_policy", role="eip-claim", name=name, policy=document)
+
+    def permitted():
+        looks = ("describe_addresses", "describe_instances", "describe_tags")
+        return [look for look in looks if not is_refused(look)]
+
+    def is_refused(look):
+        try:
+            aws("ec2", look)
+        except Refused as error:
+            assert error.code == "UnauthorizedOperation"
+            return True
+        return False
+
+    assert len(permitted()) == 3, "a role without a policy may do everything"
+    assert put("one", Action="ec2:DescribeAddresses") == put("two", Action="ec2:*Instances") == {"ok": True}
+    assert permitted() == ["describe_addresses", "describe_instances"]
+    put("one", Action="ec2:DescribeTags")
+    assert permitted() == ["describe_instances", "describe_tags"]
+    for unknown in ({"NotAction": "ec2:*"}, {"Action": "*", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}):
+        assert "is not known here" in put("one", **unknown)["error"]
+    assert permitted() == ["describe_instances", "describe_tags"]
+    put("three", Effect="Deny", Action="ec2:DescribeT*")
+    assert permitted() == ["describe_instances"]
+    with pytest.raises(Refused, match="explicit deny"):
+        aws("ec2", "describe_tags")
 
 
 def test_a_denial_says_who_what_and_why_and_can_be_decoded(start, client):

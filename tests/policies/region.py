@@ -56,9 +56,9 @@ class Region:
     def committed(self, action):
         return [request for request in self.do("requests", action=action)["requests"] if request["committed"]]
 
-    def run(self, instance, *arguments):
+    def run(self, instance, *arguments, **variables):
         """Runs the program on an instance, for as long as a takeover takes at least."""
-        environment = {"PATH": os.environ["PATH"], **self.do("env", instance=instance)["env"]}
+        environment = {"PATH": os.environ["PATH"], **self.do("env", instance=instance)["env"], **variables}
         command = [PROGRAM, *arguments, "--output=json", "--attempt-timeout=1s", "--timeout=5s"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         return Run(done.returncode, json.loads(done.stdout), done.stderr)

@@ -188,3 +188,18 @@ def test_the_fake_cloud_judges_each_call_as_the_simulator_does(region, name):
             assert verdict["verdict"] in ("Allowed", "ImplicitlyDenied", "ExplicitlyDenied"), (case, verdict)
         failed = [case["resource"] for case, verdict in judged if verdict["verdict"] != "Allowed"]
         assert refused == (failed[0] if failed else None), (operation, parameters, judged)
+
+
+def test_where_aws_does_not_say_which_instance_is_calling_the_tightest_policy_refuses():
+    mine = f"{EC2}:instance/i-0123456789abcdef0"
+    case = {
+        "policies": [documents.policy("tightest")],
+        "principal": f"arn:aws:sts::{ACCOUNT}:assumed-role/eip-claim/i-0123456789abcdef0",
+        "account": ACCOUNT,
+        "action": "ec2:AssociateAddress",
+        "resource": mine,
+    }
+    source, itself = {"ec2:SourceInstanceARN": mine}, {"ec2:InstanceID": "i-0123456789abcdef0"}
+    contexts = [{**source, **itself}, source, itself, {}]
+    verdicts = [answer["verdict"] for answer in simulate([{**case, "context": context} for context in contexts])]
+    assert verdicts == ["Allowed", "ImplicitlyDenied", "ImplicitlyDenied", "ImplicitlyDenied"]
