@@ -134,7 +134,7 @@ impl Aws<'_> {
             }
             let association = held.and_then(|address| address.association.as_ref()).map(|a| &a.id);
             let may = despite_the_transient(self.patience(), async || cloud.may_disassociate(association).await).await;
-            let resources = held.map(|address| iam::of_address(region, &address.allocation)).unwrap_or_default();
+            let resources = held.map(|address| iam::of_disassociation(region, &address.allocation)).unwrap_or_default();
             list.add("DisassociateAddress", self.permission(may, "ec2:DisassociateAddress", &resources).await);
         }
         let any = candidates.first().map(|address| &address.allocation).or(self.options.allocation_id.first());

@@ -16,22 +16,21 @@ pub(crate) fn lacking(error: Error, action: &str, resources: &[String]) -> Error
 pub(crate) fn statement(action: &str, resources: &[String]) -> String {
     let resource = match resources {
         [] => "\"*\"".to_owned(),
-        [only] => format!("\"{only}\""),
-        several => format!("[\"{}\"]", several.join("\",\"")),
+        some => format!("[\"{}\"]", some.join("\",\"")),
     };
     format!(r#"{{"Effect":"Allow","Action":"{action}","Resource":{resource}}}"#)
 }
 
 /// What AssociateAddress needs permission on: the address, the instance, and the interface where one is named.
 pub(crate) fn of_association(region: &str, address: &AllocationId) -> Vec<String> {
-    let mut resources = of_address(region, address);
-    resources.extend(["instance/*", "network-interface/*"].map(|resource| arn(region, resource)));
-    resources
+    let address = format!("elastic-ip/{address}");
+    [&address, "instance/*", "network-interface/*"].map(|resource| arn(region, resource)).to_vec()
 }
 
-/// What DisassociateAddress needs permission on.
-pub(crate) fn of_address(region: &str, address: &AllocationId) -> Vec<String> {
-    vec![arn(region, &format!("elastic-ip/{address}"))]
+/// What DisassociateAddress needs permission on: the address, and the interface that has it.
+pub(crate) fn of_disassociation(region: &str, address: &AllocationId) -> Vec<String> {
+    let address = format!("elastic-ip/{address}");
+    [&address, "network-interface/*"].map(|resource| arn(region, resource)).to_vec()
 }
 
 /// In any account: there is none but this role's own in which it could do anything.
@@ -51,7 +50,7 @@ mod tests {
     #[test]
     fn a_statement_is_json_that_allows_the_action_on_the_resources() {
         let id: AllocationId = "eipalloc-1".parse().expect("an id");
-        for resources in [Vec::new(), of_address("cn-north-1", &id), of_association("us-gov-west-1", &id)] {
+        for resources in [Vec::new(), of_disassociation("cn-north-1", &id), of_association("us-gov-west-1", &id)] {
             let denied = Error::new(Class::Denied, "UnauthorizedOperation", "no");
             let remedy = lacking(denied, "ec2:DescribeAddresses", &resources).remedy();
             let (_, statement) = remedy.split_once(": ").expect("words, and the statement");
@@ -62,7 +61,10 @@ mod tests {
             );
             let expected = match resources.len() {
                 0 => serde_json::json!("*"),
-                1 => serde_json::json!("arn:aws-cn:ec2:cn-north-1:*:elastic-ip/eipalloc-1"),
+                2 => serde_json::json!([
+                    "arn:aws-cn:ec2:cn-north-1:*:elastic-ip/eipalloc-1",
+                    "arn:aws-cn:ec2:cn-north-1:*:network-interface/*",
+                ]),
                 _ => serde_json::json!([
                     "arn:aws-us-gov:ec2:us-gov-west-1:*:elastic-ip/eipalloc-1",
                     "arn:aws-us-gov:ec2:us-gov-west-1:*:instance/*",

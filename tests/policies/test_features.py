@@ -4,6 +4,8 @@ permissions it ends as the table says, while the loss of any other permission ch
 The program runs on an instance of the fake region, by the policies that ship.
 """
 
+import json
+
 import documents
 import pytest
 from region import ROLE
@@ -175,3 +177,26 @@ def test_a_policy_allows_the_features_whose_permissions_it_has(start, names, nam
         allowed = False
     _, run, worked = try_out(start, name, policy)
     assert worked == allowed, run
+
+
+def policy_of_the_remedy(item):
+    """The statement that the check says to add."""
+    return {"Version": "2012-10-17", "Statement": [json.loads(item["remedy"][item["remedy"].index("{") :])]}
+
+
+@pytest.mark.parametrize(
+    ("name", "permission"),
+    [("an address that another instance holds", p) for p in sorted(NEEDS["an address that another instance holds"])]
+    + [("the same in a pool, from an impaired instance", "ec2:DescribeInstanceStatus")],
+)
+def test_what_the_check_says_to_add_is_enough(start, name, permission):
+    policy = documents.without(documents.merged("recommended"), permission)
+    region = start({**FEATURES[name].world, "policies": [{"role": ROLE, "name": "claim", "policy": policy}]})
+    checked = region.run("me", "check")
+    failed = [item for item in checked.result["items"] if item["ok"] is False]
+    assert (checked.exit, len(failed)) == (77, 1), checked
+    region.do("put_role_policy", role=ROLE, name="added", policy=policy_of_the_remedy(failed[0]))
+    again = region.run("me", "check")
+    assert again.exit == 0, again
+    FEATURES[name].prepare(region)
+    assert FEATURES[name].works(region, region.run("me"), "me")
