@@ -47,7 +47,7 @@ test-claim: build fakecloud $(VENV)/.installed
 # Four at once, since some wait.
 test-policies: build fakecloud $(VENV)/.installed $(SIMULATOR)/.installed
 	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud MOTO_SERVER=$(VENV)/bin/moto_server \
-		NODE=$(VENV)/bin/node SIMULATOR=$(SIMULATOR) $(VENV)/bin/pytest -q -n 4 tests/policies
+		NODE=$(VENV)/bin/node SIMULATOR=$(SIMULATOR) $(VENV)/bin/pytest -q -n 4 -W "ignore:pkg_resources is deprecated" tests/policies
 
 # The packages and the user data: what is in them, what they do to a system, and what lintian, rpmlint, shellcheck,
 # cloud-init and botocore say of them. Runs as root, on a copy of this system's files, and needs apt.

@@ -179,6 +179,16 @@ def test_a_policy_allows_the_features_whose_permissions_it_has(start, names, nam
     assert worked == allowed, run
 
 
+@pytest.mark.parametrize("command", ["status", "check"])
+def test_in_a_pool_status_and_check_need_the_status_of_the_holders_as_well(start, command):
+    (needed,) = [permissions for feature, permissions in NEEDS.items() if feature.startswith(f"`{command}`")]
+    for permissions, exit in ((needed | {"ec2:DescribeInstanceStatus"}, 0), (needed, 77)):
+        policy = documents.allowing(permissions)
+        region = start({**POOL, "policies": [{"role": ROLE, "name": "claim", "policy": policy}]})
+        run = region.run("me", command)
+        assert run.exit == exit, run
+
+
 def policy_of_the_remedy(item):
     """The statement that the check says to add."""
     return {"Version": "2012-10-17", "Statement": [json.loads(item["remedy"][item["remedy"].index("{") :])]}
