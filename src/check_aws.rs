@@ -135,7 +135,13 @@ impl Aws<'_> {
             let association = held.and_then(|address| address.association.as_ref()).map(|a| &a.id);
             let may = despite_the_transient(self.patience(), async || cloud.may_disassociate(association).await).await;
             let resources = held.map(|address| iam::of_disassociation(region, &address.allocation)).unwrap_or_default();
-            list.add("DisassociateAddress", self.permission(may, "ec2:DisassociateAddress", &resources).await);
+            let finding = match self.permission(may, "ec2:DisassociateAddress", &resources).await {
+                Finding::Bad(error) if error.class == Class::Denied && held.is_none() => {
+                    Finding::Bad(maybe_by_tags(error))
+                }
+                finding => finding,
+            };
+            list.add("DisassociateAddress", finding);
         }
         let any = candidates.first().map(|address| &address.allocation).or(self.options.allocation_id.first());
         if let Some(address) = any {
@@ -209,6 +215,13 @@ impl Aws<'_> {
         explain(&mut error, &self.cloud.until(self.patience())).await;
         error
     }
+}
+
+/// A policy by tags allows nothing on an association that does not exist, and there is no other while all are free.
+fn maybe_by_tags(error: Error) -> Error {
+    let again = "check again while an instance has the address, if the policy goes by its tags";
+    let advice = format!("{again}; else {}", error.remedy());
+    error.advise(advice)
 }
 
 fn in_words(me: &Me, address: &Address) -> String {

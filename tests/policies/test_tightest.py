@@ -120,8 +120,9 @@ def test_the_whole_story_of_an_address_can_be_told(begin):
 def test_while_the_address_is_free_the_check_cannot_try_its_disassociation(begin):
     region = begin("tightest")
     checked = region.run("me", "check")
-    failed = [item["name"] for item in checked.result["items"] if item["ok"] is False]
-    assert (checked.exit, failed) == (77, ["DisassociateAddress"]), checked
+    (failed,) = [item for item in checked.result["items"] if item["ok"] is False]
+    assert (checked.exit, failed["name"]) == (77, "DisassociateAddress"), checked
+    assert failed["remedy"].startswith("check again while an instance has the address"), failed
     assert region.run("me").exit == 0
 
 
