@@ -57,11 +57,14 @@ class Region:
         return [request for request in self.do("requests", action=action)["requests"] if request["committed"]]
 
     def run(self, instance, *arguments, **variables):
-        """Runs the program on an instance, for as long as a takeover takes at least."""
+        """Runs the program on an instance to its end."""
+        return Run(self.begin(instance, *arguments, **variables))
+
+    def begin(self, instance, *arguments, timeout="5s", **variables):
+        """Starts the program on an instance, for as long as a takeover takes at least."""
         environment = {"PATH": os.environ["PATH"], **self.do("env", instance=instance)["env"], **variables}
-        command = [PROGRAM, *arguments, "--output=json", "--attempt-timeout=1s", "--timeout=5s"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        return Run(done.returncode, json.loads(done.stdout), done.stderr)
+        command = [PROGRAM, *arguments, "--output=json", "--attempt-timeout=1s", f"--timeout={timeout}"]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def client(self, service, instance=None):
         """boto3 with the credentials of an instance, or else of an administrator."""
@@ -86,8 +89,9 @@ class Region:
 class Run:
     """How a run of the program ended."""
 
-    def __init__(self, exit, result, log):
-        self.exit, self.result, self.log = exit, result, log
+    def __init__(self, process):
+        output, self.log = process.communicate(timeout=60)
+        self.exit, self.result = process.returncode, json.loads(output)
 
     def __repr__(self):
         return f"exit {self.exit}: {json.dumps(self.result)}\n{self.log}"

@@ -2,7 +2,7 @@
 
 import documents
 import pytest
-from region import ACCOUNT, NAME, ROLE, refusal
+from region import ACCOUNT, NAME, ROLE, Run, refusal
 
 EC2 = f"arn:aws:ec2:{NAME}:{ACCOUNT}"
 TAGS = {"eip-claim": "web"}
@@ -115,6 +115,29 @@ def test_the_whole_story_of_an_address_can_be_told(begin):
     assert (yielded.exit, yielded.result["outcome"], region.holder("web")) == (69, "yielded", region["me"]), yielded
     released = region.run("me", "release")
     assert (released.exit, released.result["outcome"], region.holder("web")) == (0, "released", None), released
+
+
+def test_of_several_instances_that_boot_at_once_the_newest_has_the_address(begin):
+    region = begin("tightest", latency_ms=20, stale_association_not_found=True)
+    region.do("associate", address="web", instance="old")
+    booting = [region.do("launch", tags=TAGS)["instance"] for _ in range(4)]
+    runs = [Run(process) for process in [region.begin(instance, timeout="20s") for instance in booting]]
+    assert region.holder("web") == booting[-1], runs
+    assert {run.exit for run in runs[:-1]} <= {0, 69} and runs[-1].exit == 0, runs
+
+
+@pytest.mark.parametrize(("age", "exit", "holder"), [(0, 0, "me"), (3600, 77, "other")], ids=["booting", "booted long ago"])
+def test_should_ec2_forget_an_association_that_has_ended_a_lost_race_is_a_refusal(begin, age, exit, holder):
+    region = begin("tightest", stale_association_not_found=True)
+    region.do("associate", address="web", instance="old")
+    me = region.do("launch", tags=TAGS, launched_ago_s=age)["instance"]
+    region.do("fault", api="DisassociateAddress", calls={"first": 1}, fault={"delay_ms": 500}, only=me)
+    process = region.begin(me, timeout="20s")
+    while not region.do("requests", action="DisassociateAddress")["requests"]:
+        assert process.poll() is None
+    region.do("associate", address="web", instance="other")
+    run = Run(process)
+    assert (run.exit, region.holder("web")) == (exit, me if holder == "me" else region[holder]), run
 
 
 def test_while_the_address_is_free_the_check_cannot_try_its_disassociation(begin):

@@ -113,11 +113,13 @@ impl Write {
                 [Some(address), instance, interface].into_iter().flatten().collect()
             }
             Write::Disassociate { association_id } => {
-                let allocation_id = world.associations.get(association_id).map_or("*", String::as_str);
-                let address = world.addresses.get(allocation_id).map(Versioned::now);
+                let address = world.associations.get(association_id).map(|id| world.address(id));
                 let holder = address.and_then(|address| address.holder.as_ref());
                 let holder = holder.filter(|holder| holder.association_id == *association_id);
-                let interface_id = holder.map_or("*", |holder| holder.interface_id.as_str());
+                // What is over may be forgotten, and its address with it.
+                let is_known = holder.is_some() || !world.options.stale_association_not_found;
+                let allocation_id = address.filter(|_| is_known).map_or("*", |address| &address.allocation_id);
+                let interface_id = holder.map_or("*", |holder| &holder.interface_id);
                 vec![world.address_resource(allocation_id), world.interface_resource(interface_id)]
             }
         }

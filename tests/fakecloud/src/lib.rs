@@ -35,7 +35,7 @@
 //!   ([`Options::stale_association_not_found`] has both answers); that a stopping instance is
 //!   accepted as a target; that an association needs permission on the instance or on the interface, whichever it
 //!   names ([`Options::associate_needs_both_targets`] has the other answer), and on nothing of the holder before it;
-//!   that what does not exist has no tags when permission is judged.
+//!   that what does not exist has no tags when permission is judged, nor an association that is over and forgotten.
 //! - Launch times are to the millisecond, EC2's to the second: so later launches are strictly later
 //!   in a test that takes no time. [`Cloud::set_launch_time`] makes them equal.
 //! - A group leaves an instance that stopped, or whose zone failed, as it is, where AWS would
