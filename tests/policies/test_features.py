@@ -152,8 +152,9 @@ def test_every_row_of_the_table_is_tried_out():
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_a_feature_works_with_nothing_but_what_the_table_says(start, name):
-    _, run, worked = try_out(start, name, documents.allowing(NEEDS[name]))
+    region, run, worked = try_out(start, name, documents.allowing(NEEDS[name]))
     assert worked, run
+    assert not ended_as_said(name, "no:Permission", region, run), "the table tells apart what works and what does not"
 
 
 @pytest.mark.parametrize("permission", ["none", *PERMISSIONS])
