@@ -1,0 +1,11 @@
+terraform {
+  # Validation that looks at other variables came with 1.9.
+  required_version = ">= 1.9"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 6.0, < 7.0"
+    }
+  }
+}
