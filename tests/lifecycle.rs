@@ -23,6 +23,7 @@ fn waiting(launch: Launch) -> (Cloud, Allocation, String) {
         tags: tags(&[("asg", "test")]),
         hook: Some("claim".into()),
         launch,
+        ..Group::default()
     };
     let me = cloud.create_group(group).remove(0);
     (cloud, address, me)

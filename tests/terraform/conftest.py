@@ -90,11 +90,11 @@ def terraform(tmp_path, attach):
 
 
 def resources(plan):
-    """All that a plan creates, by address: values as far as they are known."""
+    """All that a plan creates, by its address in its module: the values as far as they are known."""
 
     def walk(module):
         for resource in module.get("resources", []):
-            yield resource["address"].removeprefix("module.this."), resource["values"]
+            yield resource["address"].removeprefix(module.get("address", "") + "."), resource["values"]
         for child in module.get("child_modules", []):
             yield from walk(child)
 

@@ -73,9 +73,14 @@ impl Session {
                     tags: string_map(&args["tags"]),
                     launch: launch(&args["launch"])?,
                     hook: args["hook"].as_str().map(String::from),
+                    grace: args["grace_s"].as_u64().map_or(Group::default().grace, Duration::from_secs),
                 };
                 if group.zones.is_empty() {
                     return Err("a group needs zones".into());
+                }
+                let bound = |name: &str| args[name].as_u64().map_or(group.size, |bound| bound as usize);
+                if !(bound("min")..=bound("max")).contains(&group.size) {
+                    return Err(format!("the size of group {} is not within its bounds", group.name));
                 }
                 return Ok(json!({ "instances": cloud.create_group(group) }));
             }
@@ -109,6 +114,7 @@ impl Session {
             "disassociate" => cloud.disassociate(&address()?),
             "associate_bare_interface" => cloud.associate_bare_interface(&address()?),
             "edit_address" => cloud.edit_address(&address()?, |record| {
+                record.tags.extend(string_map(&args["tags"]));
                 if let Some(service) = args.get("service_managed") {
                     record.service_managed = service.as_str().map(String::from);
                 }

@@ -2,10 +2,6 @@
 
 use crate::types::*;
 use crate::world::{ApiError, World};
-use std::time::Duration;
-
-/// How long after its launch a report of bad health is ignored, unless it asks not to be.
-const GRACE: Duration = Duration::from_secs(300);
 
 pub(crate) struct GroupState {
     pub(crate) group: Group,
@@ -131,12 +127,12 @@ impl World {
         respect_grace: bool,
     ) -> Result<(), ApiError> {
         let clock = self.clock();
-        if self.member(instance).is_none() {
+        let Some((group, _)) = self.member(instance) else {
             let text = format!("Instance Id not found - No managed instance found for instance ID: {instance}");
             return Err(ApiError::bad("ValidationError", text));
-        }
+        };
         let launch_time = self.instance(instance).launch_time;
-        let young = clock.duration_since(launch_time).unwrap_or_default() < GRACE;
+        let young = clock.duration_since(launch_time).unwrap_or_default() < group.grace;
         if healthy || !respect_grace || !young {
             if let Some(member) = self.member_mut(instance) {
                 member.healthy = healthy;
@@ -150,7 +146,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     fn world(hook: Option<&str>) -> (World, String) {
         let mut world = World::new(Options::default(), SystemTime::now());
@@ -230,5 +226,15 @@ mod tests {
         assert_ne!(only(&world), id);
         let unknown = world.set_instance_health(&id, false, false).unwrap_err();
         assert_eq!(unknown.code, "ValidationError");
+    }
+
+    #[test]
+    fn without_a_grace_period_bad_health_counts_at_once() {
+        let mut world = World::new(Options::default(), SystemTime::now());
+        let zones = vec!["a".into()];
+        let group = Group { name: "asg".into(), size: 1, zones, grace: Duration::ZERO, ..Group::default() };
+        let id = world.create_group(group).remove(0);
+        world.set_instance_health(&id, false, true).unwrap();
+        assert_ne!(only(&world), id);
     }
 }

@@ -19,8 +19,8 @@
 //!                  "role": "eip-claim", "launched_ago_s": 3600, "state": "running",
 //!                  "interfaces": [["10.0.0.10", "10.0.0.11"], []], "interface_tags": {},
 //!                  "lifecycle": "InService", "holds": "web"}],
-//!   "groups": [{"name": "asg", "size": 1, "zones": ["ap-northeast-2a"], "tags": {}, "hook": "claim",
-//!               "launch": {}}],
+//!   "groups": [{"name": "asg", "size": 1, "min": 1, "max": 1, "zones": ["ap-northeast-2a"], "tags": {},
+//!               "hook": "claim", "grace_s": 300, "launch": {}}],
 //!   "policies": [{"role": "eip-claim", "name": "claim", "policy": {"Version": "2012-10-17", "Statement": []}}],
 //!   "denials": [{"instance": "old", "action": "ec2:AssociateAddress"}],
 //!   "faults": [{"api": "EC2", "calls": {"first": 2}, "fault": "hang", "only": "old"}]
@@ -35,7 +35,7 @@
 //! `set_state` (`state`), `set_impaired` (`impaired`), `set_lifecycle` (`lifecycle` or null),
 //! `set_role` (`role` or null), `set_imds_enabled` (`enabled`) with `instance`;
 //! `associate` with `address` and `instance`; `disassociate`, `associate_bare_interface`, `holder`
-//! with `address`; `edit_address` with `address` and any of `service_managed`,
+//! with `address`; `edit_address` with `address` and any of `tags` (which are added), `service_managed`,
 //! `network_border_group`, `owner`; `fail_zone`, `restore_zone` with `zone`; `group_instances` with
 //! `group`; `outage` with `service` (as faults name it) and `on`; `set_options` with
 //! `read_lag_ms`, `clock_offset`, `throttle` or `connections_die_on_swap`; `history`; `log` and

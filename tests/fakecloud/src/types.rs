@@ -191,7 +191,7 @@ impl InstanceState {
 }
 
 /// An Auto Scaling group that keeps its size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Group {
     /// Its name, which its instances carry as the tag `aws:autoscaling:groupName`.
     pub name: String,
@@ -205,6 +205,22 @@ pub struct Group {
     pub launch: Launch,
     /// The name of a launch hook: a new instance is `Pending:Wait` until it is completed.
     pub hook: Option<String>,
+    /// How long after its launch a report of bad health is ignored, unless it asks not to be.
+    pub grace: Duration,
+}
+
+impl Default for Group {
+    fn default() -> Group {
+        Group {
+            name: String::new(),
+            size: 0,
+            zones: Vec::new(),
+            tags: BTreeMap::new(),
+            launch: Launch::default(),
+            hook: None,
+            grace: Duration::from_secs(300),
+        }
+    }
 }
 
 /// What was allocated.
