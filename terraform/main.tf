@@ -17,7 +17,7 @@ locals {
   # One address needs no spare: the replacement takes it from its predecessor, which is alive or not.
   max_healthy_percentage = try(var.instance_maintenance_policy.max_healthy_percentage, null)
   launches_first         = var.size > 1 && local.max_healthy_percentage != 100
-  excess                 = max(1, ceil(var.size * 0.1), ceil(var.size * (coalesce(local.max_healthy_percentage, 100) - 100) / 100))
+  excess                 = max(ceil(var.size * 0.1), ceil(var.size * (coalesce(local.max_healthy_percentage, 100) - 100) / 100))
   simultaneous           = local.launches_first ? var.size + local.excess : var.size
 
   address_count  = length(var.allocation_ids) > 0 ? 0 : coalesce(var.address_count, local.simultaneous)

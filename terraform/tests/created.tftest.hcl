@@ -91,7 +91,7 @@ run "names_of_their_own" {
   }
   assert {
     condition = alltrue([for tags in [
-      aws_eip.this[0].tags, aws_iam_role.this.tags, aws_launch_template.this.tags,
+      aws_eip.this[0].tags, aws_iam_role.this.tags, aws_iam_policy.this.tags, aws_launch_template.this.tags,
       { for tag in aws_autoscaling_group.this.tag : tag.key => tag.value },
     ] : tags["team"] == "edge" && tags["eip-claim"] == "web"])
     error_message = "everything has the further tags and the one that binds"

@@ -37,7 +37,7 @@ def unpack(value):
 
 
 def failure(text):
-    return [protocol.Diagnostic(severity=protocol.Diagnostic.ERROR, summary=text)]
+    return [protocol.Diagnostic(severity="ERROR", summary=text)]
 
 
 def block(described):
@@ -65,6 +65,24 @@ def schema(described):
     return protocol.Schema(version=described["version"], block=block(described["block"]))
 
 
+def remarks(described, config):
+    """What Terraform leaves to a provider: values for what is only read, and what is deprecated."""
+    if not isinstance(config, dict):
+        return
+    for name, about in described["attributes"].items():
+        if config[name] is not None:
+            if not about.get("required") and not about.get("optional"):
+                yield protocol.Diagnostic(severity="ERROR", summary="Value for unconfigurable attribute", detail=name)
+            if about.get("deprecated"):
+                yield protocol.Diagnostic(severity="WARNING", summary="Argument is deprecated", detail=name)
+    for name, about in described["block_types"].items():
+        inner = config[name] if isinstance(config[name], list) else [config[name]]
+        for each in inner:
+            yield from remarks(about["block"], each)
+        if about["block"].get("deprecated") and any(inner):
+            yield protocol.Diagnostic(severity="WARNING", summary="Argument is deprecated", detail=name)
+
+
 def planned(described, proposed):
     """What is proposed for something new, and unknown what the provider will compute."""
     if proposed is None or isinstance(proposed, msgpack.ExtType):
@@ -82,14 +100,15 @@ def planned(described, proposed):
 
 class StandIn(service.ProviderServicer):
     def __init__(self, described):
-        self.described = described
+        self.resources, self.data = described["resource_schemas"], described["data_source_schemas"]
+        self.schema = protocol.GetProviderSchema.Response(
+            provider=schema(described["provider"]),
+            resource_schemas={name: schema(each) for name, each in self.resources.items()},
+            data_source_schemas={name: schema(each) for name, each in self.data.items()},
+        )
 
     def GetProviderSchema(self, request, context):
-        return protocol.GetProviderSchema.Response(
-            provider=schema(self.described["provider"]),
-            resource_schemas={name: schema(each) for name, each in self.described["resource_schemas"].items()},
-            data_source_schemas={name: schema(each) for name, each in self.described["data_source_schemas"].items()},
-        )
+        return self.schema
 
     def ValidateProviderConfig(self, request, context):
         return protocol.ValidateProviderConfig.Response()
@@ -98,15 +117,17 @@ class StandIn(service.ProviderServicer):
         return protocol.ConfigureProvider.Response()
 
     def ValidateResourceConfig(self, request, context):
-        return protocol.ValidateConfig.Response()
+        found = remarks(self.resources[request.type_name]["block"], unpack(request.config))
+        return protocol.ValidateConfig.Response(diagnostics=found)
 
     def ValidateDataResourceConfig(self, request, context):
-        return protocol.ValidateConfig.Response()
+        found = remarks(self.data[request.type_name]["block"], unpack(request.config))
+        return protocol.ValidateConfig.Response(diagnostics=found)
 
     def PlanResourceChange(self, request, context):
         if unpack(request.prior_state) is not None:
             return protocol.PlanResourceChange.Response(diagnostics=failure("the stand-in plans only what is new"))
-        described = self.described["resource_schemas"][request.type_name]["block"]
+        described = self.resources[request.type_name]["block"]
         # As the provider itself does: its plans follow the rules of an older Terraform.
         return protocol.PlanResourceChange.Response(
             planned_state=pack(planned(described, unpack(request.proposed_new_state))), legacy_type_system=True
