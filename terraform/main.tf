@@ -144,6 +144,7 @@ locals {
 }
 
 resource "aws_launch_template" "this" {
+  # checkov:skip=CKV_AWS_88:Who gets an Elastic IP address is public; before, it is so only where the caller wants it.
   name                   = var.name
   description            = "Instances that hold an address tagged ${var.tag_key}=${local.tag_value}"
   update_default_version = true
