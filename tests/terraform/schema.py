@@ -6,7 +6,8 @@ whether it is an argument or a block. They are machine-made JavaScript, so their
 The result has the form of `terraform providers schema -json`, for the resources and data sources that the sources
 (*.tf below the folder SOURCES) name. What is not understood is an error, never left out.
 
-The bindings do not tell what is deprecated, so that stands here: see DEPRECATED.
+The bindings do not tell what is deprecated, so that stands here: see DEPRECATED. Nor do they tell a maximum of blocks
+other than one.
 """
 
 import json

@@ -48,7 +48,7 @@ def flat(block, prefix=""):
         flags = [flag for flag in ("required", "optional", "computed") if about.get(flag)]
         yield prefix + name, json.dumps([about["type"], flags])
     for name, about in block.get("block_types", {}).items():
-        yield prefix + name, json.dumps([about["nesting_mode"], about.get("min_items"), about.get("max_items")])
+        yield prefix + name, json.dumps([about["nesting_mode"], about.get("min_items", 0) > 0, about.get("max_items") == 1])
         yield from flat(about["block"], f"{prefix}{name}.")
 
 

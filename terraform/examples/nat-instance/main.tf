@@ -20,6 +20,7 @@ module "nat" {
 
 data "aws_partition" "current" {}
 
+# Only its own check, by the same condition as in policies/tightest.json, and only the routes of these tables.
 resource "aws_iam_role_policy" "nat" {
   name = "nat"
   role = module.nat.role_name
