@@ -60,9 +60,10 @@ class Terraform:
         return folder
 
     def plan(self, folder, **variables):
-        """The plan for these variables, as JSON."""
+        """The plan for these variables, which warns of nothing, as JSON."""
         (folder / "terraform.tfvars.json").write_text(json.dumps(variables))
-        self.run(folder, "plan", "-input=false", "-lock=false", "-out=plan")
+        said = self.run(folder, "plan", "-input=false", "-lock=false", "-out=plan")
+        assert "Warning:" not in said, said
         return json.loads(self.run(folder, "show", "-json", "plan"))
 
 
