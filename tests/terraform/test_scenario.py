@@ -124,6 +124,10 @@ def test_the_replacement_in_another_zone_takes_the_address_over(terraform, regio
     run = setup.claim(first)
     assert (run.exit, run.result["outcome"], region.holder(address)) == (0, "claimed", first), run
 
+    # Whatever is said of its health, the instance is in its grace period.
+    region.client("autoscaling").set_instance_health(InstanceId=first, HealthStatus="Unhealthy")
+    assert setup.instances() == [first]
+
     region.do("fail_zone", zone=zone_of(region, first))
     (second,) = setup.instances()
     assert zone_of(region, second) != zone_of(region, first)
