@@ -2,11 +2,13 @@
 
 use crate::region::{Inside, Region};
 use crate::server::{self, Door, Order};
+use crate::tls::Tls;
+use crate::traffic::Traffic;
 use crate::types::*;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +16,8 @@ use tokio::sync::mpsc;
 
 /// As many connections may wait to be accepted as a herd opens at once.
 const BACKLOG: i32 = 4096;
+/// A port of loopback that nobody has.
+const ANYWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 const APIS: [Service; 3] = [Service::Ec2, Service::Sts, Service::AutoScaling];
 
 /// A region that runs until it is dropped. Every method is synchronous, may be called from any
@@ -53,15 +57,17 @@ impl Drop for Cloud {
 impl Cloud {
     /// Starts an empty region and its three API listeners.
     pub fn start(options: Options) -> Cloud {
+        let (ec2_at, tls) = (options.ec2_at, options.tls.as_ref().map(Tls::acceptor));
         let region = Arc::new(Region::new(options));
         let (orders, received) = mpsc::unbounded_channel();
         let shared = region.clone();
         let thread = std::thread::Builder::new().name("fakecloud".into());
-        let thread = thread.spawn(move || server::run(shared, received)).expect("a thread can be had");
+        let thread = thread.spawn(move || server::run(shared, tls, received)).expect("a thread can be had");
         let cloud = Cloud { region, doors: Mutex::default(), orders: Some(orders), thread: Some(thread) };
         let mut doors = cloud.doors();
         for service in APIS {
-            cloud.open(&mut doors, Door::Api(service), Ipv4Addr::LOCALHOST);
+            let chosen = ec2_at.filter(|_| service == Service::Ec2);
+            cloud.open(&mut doors, Door::Api(service), chosen.unwrap_or(ANYWHERE));
         }
         drop(doors);
         cloud
@@ -190,6 +196,11 @@ impl Cloud {
         self.inside().world.options.latency = latency;
     }
 
+    /// Sets how long every call of the metadata service takes.
+    pub fn set_imds_latency(&self, latency: Duration) {
+        self.inside().world.options.imds_latency = latency;
+    }
+
     /// Sets EC2's throttling.
     pub fn set_buckets(&self, buckets: Option<Buckets>) {
         self.inside().world.options.buckets = buckets;
@@ -311,9 +322,16 @@ impl Cloud {
         self.inside().log().to_vec()
     }
 
-    /// Forgets the requests so far.
+    /// Forgets the requests so far, and what they were in bytes.
     pub fn clear_log(&self) {
         self.inside().clear_log();
+        self.region.apis.clear();
+        self.region.metadata.clear();
+    }
+
+    /// What went over the wire since the start, or since the log was cleared: the APIs', and the metadata services'.
+    pub fn traffic(&self) -> (Traffic, Traffic) {
+        (self.region.apis.read(), self.region.metadata.read())
     }
 
     /// The requests with this action: `AssociateAddress`, `GET /latest/meta-data/instance-id`.
@@ -368,7 +386,7 @@ impl Cloud {
 
     /// The address of the instance's metadata service, which is opened when this is first asked.
     pub fn imds_endpoint(&self, instance_id: &str) -> SocketAddr {
-        self.inside().world.instance(instance_id);
+        let chosen = self.inside().world.instance(instance_id).imds.at;
         let mut doors = self.doors();
         let door = Door::Imds(instance_id.into());
         if let Some(place) = doors.places.get(&door) {
@@ -376,7 +394,8 @@ impl Cloud {
         }
         doors.metadata += 1;
         let [_, b, c, d] = doors.metadata.to_be_bytes();
-        self.open(&mut doors, door, Ipv4Addr::new(127, 64 + b, c, d))
+        let own = SocketAddr::from((Ipv4Addr::new(127, 64 + b, c, d), 0));
+        self.open(&mut doors, door, chosen.unwrap_or(own))
     }
 
     /// The environment of a process on the instance.
@@ -403,10 +422,16 @@ impl Cloud {
         env
     }
 
+    /// The URL of an API's listener.
+    pub fn url(&self, service: Service) -> String {
+        let scheme = if self.inside().world.options.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.endpoint(service))
+    }
+
     fn endpoint_env(&self) -> Vec<(String, String)> {
         let names = ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_AUTO_SCALING"];
         let pairs = names.into_iter().zip(APIS);
-        pairs.map(|(name, service)| (name.into(), format!("http://{}", self.endpoint(service)))).collect()
+        pairs.map(|(name, service)| (name.into(), self.url(service))).collect()
     }
 }
 
@@ -425,8 +450,8 @@ impl Cloud {
         assert!(orders.send(order).is_ok(), "the thread of the fake cloud died");
     }
 
-    fn open(&self, doors: &mut Doors, door: Door, ip: Ipv4Addr) -> SocketAddr {
-        let socket = bound(SocketAddr::from((ip, 0)));
+    fn open(&self, doors: &mut Doors, door: Door, at: SocketAddr) -> SocketAddr {
+        let socket = bound(at);
         let address = socket.local_addr().ok().and_then(|address| address.as_socket());
         let address = address.expect("a bound socket has an address");
         let mut place = Place { address, held: Some(socket) };

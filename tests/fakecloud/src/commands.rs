@@ -3,7 +3,8 @@
 use fakecloud::*;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// A cloud, and the names that its things were given.
@@ -44,8 +45,7 @@ impl Session {
 
     fn hello(&self) -> Value {
         let services = [Service::Ec2, Service::Sts, Service::AutoScaling];
-        let endpoints = services
-            .map(|service| (service.name().to_string(), json!(format!("http://{}", self.cloud.endpoint(service)))));
+        let endpoints = services.map(|service| (service.name().to_string(), json!(self.cloud.url(service))));
         let instances = self.cloud.instances().into_iter().map(|id| {
             let env = object(self.cloud.env(&id));
             (id, env)
@@ -98,6 +98,10 @@ impl Session {
             "requests" => {
                 let requests = cloud.requests(text(args, "action")?);
                 return Ok(json!({ "requests": requests.into_iter().map(request).collect::<Value>() }));
+            }
+            "traffic" => {
+                let (apis, metadata) = cloud.traffic();
+                return Ok(json!({ "apis": traffic(apis), "metadata": traffic(metadata) }));
             }
             "quit" => return Ok(Value::Null),
 
@@ -153,6 +157,12 @@ impl Session {
             "set_options" => {
                 if let Some(lag) = args["read_lag_ms"].as_u64() {
                     cloud.set_read_lag(Duration::from_millis(lag));
+                }
+                if let Some(latency) = args["latency_ms"].as_u64() {
+                    cloud.set_latency(Duration::from_millis(latency));
+                }
+                if let Some(latency) = args["imds_latency_ms"].as_u64() {
+                    cloud.set_imds_latency(Duration::from_millis(latency));
                 }
                 if let Some(seconds) = args["clock_offset"].as_i64() {
                     cloud.set_clock_offset(seconds);
@@ -242,11 +252,22 @@ fn options(args: &Value) -> Result<Options, String> {
         stale_association_not_found: is("stale_association_not_found", false),
         associate_needs_both_targets: is("associate_needs_both_targets", false),
         latency: millis("latency_ms"),
+        imds_latency: millis("imds_latency_ms"),
+        tls: match &args["tls"] {
+            Value::Null => None,
+            tls => Some(Tls::read(Path::new(text(tls, "certificate")?), Path::new(text(tls, "key")?))?),
+        },
+        ec2_at: socket(&args["ec2_at"])?,
     })
+}
+
+fn socket(at: &Value) -> Result<Option<SocketAddr>, String> {
+    at.as_str().map(|at| at.parse().map_err(|_| format!("{at} is no address with a port"))).transpose()
 }
 
 fn launch(args: &Value) -> Result<Launch, String> {
     let mut launch = Launch::default();
+    launch.imds.at = socket(&args["imds_at"])?;
     if let Some(zone) = args["zone"].as_str() {
         launch.zone = zone.into();
     }
@@ -360,6 +381,10 @@ fn event(event: Event) -> Value {
         "by": event.by,
         "remap": event.remap,
     })
+}
+
+fn traffic(traffic: Traffic) -> Value {
+    json!({ "connections": traffic.connections, "received": traffic.received, "sent": traffic.sent })
 }
 
 fn request(request: Request) -> Value {

@@ -59,10 +59,14 @@ mod query;
 mod region;
 mod server;
 mod sts;
+mod tls;
+mod traffic;
 mod types;
 mod versioned;
 mod world;
 mod xml;
 
 pub use cloud::{Cloud, FaultSet};
+pub use tls::Tls;
+pub use traffic::Traffic;
 pub use types::*;

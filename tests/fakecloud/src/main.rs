@@ -13,12 +13,14 @@
 //!   "options": {"region": "ap-northeast-2", "account": "123456789012", "read_lag_ms": 0,
 //!               "imds_lag_ms": 0, "clock_offset": 0, "throttle": false, "auto_assign_public_ip": true,
 //!               "new_instance_hidden_for_ms": 0, "connections_die_on_swap": false,
-//!               "stale_association_not_found": false, "associate_needs_both_targets": false, "latency_ms": 0},
+//!               "stale_association_not_found": false, "associate_needs_both_targets": false, "latency_ms": 0,
+//!               "imds_latency_ms": 0, "tls": {"certificate": "chain.pem", "key": "key.pem"},
+//!               "ec2_at": "127.0.0.1:443"},
 //!   "addresses": [{"name": "web", "tags": {"eip-claim": "web"}}],
 //!   "instances": [{"name": "old", "zone": "ap-northeast-2a", "tags": {}, "tags_in_metadata": true,
 //!                  "role": "eip-claim", "launched_ago_s": 3600, "state": "running",
 //!                  "interfaces": [["10.0.0.10", "10.0.0.11"], []], "interface_tags": {},
-//!                  "lifecycle": "InService", "holds": "web"}],
+//!                  "lifecycle": "InService", "holds": "web", "imds_at": "169.254.169.254:80"}],
 //!   "groups": [{"name": "asg", "size": 1, "min": 1, "max": 1, "zones": ["ap-northeast-2a"], "tags": {},
 //!               "hook": "claim", "grace_s": 300, "launch": {}}],
 //!   "policies": [{"role": "eip-claim", "name": "claim", "policy": {"Version": "2012-10-17", "Statement": []}}],
@@ -38,8 +40,8 @@
 //! with `address`; `edit_address` with `address` and any of `tags` (which are added), `service_managed`,
 //! `network_border_group`, `owner`; `fail_zone`, `restore_zone` with `zone`; `group_instances` with
 //! `group`; `outage` with `service` (as faults name it) and `on`; `set_options` with
-//! `read_lag_ms`, `clock_offset`, `throttle` or `connections_die_on_swap`; `history`; `log` and
-//! `requests` (`action`).
+//! `read_lag_ms`, `latency_ms`, `imds_latency_ms`, `clock_offset`, `throttle` or `connections_die_on_swap`;
+//! `history`; `log` and `requests` (`action`); `traffic`, which counts below TLS.
 //!
 //! `calls` is `"all"`, `{"nth": 2}`, `{"first": 2}`, `{"from": 2}` or `{"range": [2, 3]}`. A fault is
 //! `"hang"`, `"reset"`, `"close"`, `"truncate"`, `"commit_then_hang"`, `"commit_then_reset"`, or one of

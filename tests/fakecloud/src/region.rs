@@ -3,6 +3,7 @@
 use crate::faults::Faults;
 use crate::imds::{self, Tokens};
 use crate::query::{self, Answer, Call};
+use crate::traffic::Meter;
 use crate::types::*;
 use crate::world::World;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) struct Region {
     started: Instant,
     inside: Mutex<Inside>,
+    /// What went to and from the APIs, and the metadata services.
+    pub(crate) apis: Meter,
+    pub(crate) metadata: Meter,
 }
 
 pub(crate) struct Inside {
@@ -38,7 +42,12 @@ impl Region {
             log: Vec::new(),
             cleared: 0,
         };
-        Region { started: Instant::now(), inside: Mutex::new(inside) }
+        Region {
+            started: Instant::now(),
+            inside: Mutex::new(inside),
+            apis: Meter::default(),
+            metadata: Meter::default(),
+        }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -76,7 +85,8 @@ impl Inside {
             dry_run: call.params.get("DryRun").is_some_and(|value| value == "true"),
         });
         let fault = self.faults.hit(call.service, &call.action, instance);
-        let latency = if call.service == Service::Imds { Duration::ZERO } else { self.world.options.latency };
+        let options = &self.world.options;
+        let latency = if call.service == Service::Imds { options.imds_latency } else { options.latency };
         Some(Arrival { number, fault, latency })
     }
 

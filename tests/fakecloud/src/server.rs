@@ -4,6 +4,7 @@
 use crate::payload::Payload;
 use crate::query::{self, Answer, Call};
 use crate::region::Region;
+use crate::traffic::{Meter, Traffic};
 use crate::types::{Fault, Service};
 use crate::world::ApiError;
 use http_body_util::{BodyExt, Limited};
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// The longest body that is read.
 const LONGEST: usize = 1 << 20;
@@ -44,8 +46,8 @@ pub(crate) enum Order {
     Close(Door, std::sync::mpsc::Sender<()>),
 }
 
-/// Runs until the other end of `orders` is dropped.
-pub(crate) fn run(region: Arc<Region>, mut orders: mpsc::UnboundedReceiver<Order>) {
+/// Runs until the other end of `orders` is dropped. With `tls`, that is what the APIs speak.
+pub(crate) fn run(region: Arc<Region>, tls: Option<TlsAcceptor>, mut orders: mpsc::UnboundedReceiver<Order>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.expect("a runtime can be had on any machine that can run tests");
     runtime.block_on(async {
@@ -56,7 +58,8 @@ pub(crate) fn run(region: Arc<Region>, mut orders: mpsc::UnboundedReceiver<Order
                 Order::Open(door, listener) => {
                     let listener = TcpListener::from_std(listener).expect("the socket was made non-blocking");
                     let (sender, closing) = watch::channel(false);
-                    tokio::spawn(accept(region.clone(), door.clone(), listener, closing));
+                    let tls = tls.clone().filter(|_| matches!(door, Door::Api(_)));
+                    tokio::spawn(accept(region.clone(), door.clone(), tls, listener, closing));
                     doors.insert(door, sender);
                 }
                 Order::Close(door, done) => {
@@ -71,7 +74,13 @@ pub(crate) fn run(region: Arc<Region>, mut orders: mpsc::UnboundedReceiver<Order
     });
 }
 
-async fn accept(region: Arc<Region>, door: Door, listener: TcpListener, mut closing: watch::Receiver<bool>) {
+async fn accept(
+    region: Arc<Region>,
+    door: Door,
+    tls: Option<TlsAcceptor>,
+    listener: TcpListener,
+    mut closing: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             _ = closing.changed() => return,
@@ -79,7 +88,8 @@ async fn accept(region: Arc<Region>, door: Door, listener: TcpListener, mut clos
                 Ok((stream, _)) => {
                     let number = region.lock().world.open_connection();
                     let connection = Connection { region: region.clone(), door: door.clone(), number, end: Arc::default() };
-                    tokio::spawn(connection.serve(stream, closing.clone()));
+                    connection.meter().add(Traffic { connections: 1, ..Traffic::default() });
+                    tokio::spawn(connection.serve(stream, tls.clone(), closing.clone()));
                 }
                 // Out of descriptors, say: others may close theirs.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -106,10 +116,18 @@ impl End {
     }
 }
 
-/// A socket that ends in a reset if it is told to.
+/// A socket that is counted, and ends in a reset if it is told to.
 struct Wire {
     stream: TcpStream,
     end: Arc<End>,
+    region: Arc<Region>,
+    meter: fn(&Region) -> &Meter,
+}
+
+impl Wire {
+    fn count(&self, traffic: Traffic) {
+        (self.meter)(&self.region).add(traffic);
+    }
 }
 
 impl Drop for Wire {
@@ -122,13 +140,20 @@ impl Drop for Wire {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context, buf: &mut ReadBuf) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.count(Traffic { received: (buf.filled().len() - before) as u64, ..Traffic::default() });
+        read
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Ok(sent)) = written {
+            self.count(Traffic { sent: sent as u64, ..Traffic::default() });
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<std::io::Result<()>> {
@@ -149,15 +174,33 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, mut closing: watch::Receiver<bool>) {
+    fn meter(&self) -> &Meter {
+        meter(&self.door)(&self.region)
+    }
+
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>, closing: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true);
-        let wire = TokioIo::new(Wire { stream, end: self.end.clone() });
+        let (end, region) = (self.end.clone(), self.region.clone());
+        let wire = Wire { stream, end, region, meter: meter(&self.door) };
+        match tls {
+            None => self.speak(wire, closing).await,
+            // Who fails to shake hands is gone, or will say so itself.
+            Some(tls) => {
+                if let Ok(inside) = tls.accept(wire).await {
+                    self.speak(inside, closing).await;
+                }
+            }
+        }
+    }
+
+    /// Speaks HTTP over the wire, or inside of TLS over it.
+    async fn speak(self, wire: impl AsyncRead + AsyncWrite + Unpin, mut closing: watch::Receiver<bool>) {
         let end = self.end.clone();
         let service = service_fn(move |request| {
             let this = self.clone();
             async move { Ok::<_, Infallible>(this.answer(request).await) }
         });
-        let served = hyper::server::conn::http1::Builder::new().serve_connection(wire, service);
+        let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(wire), service);
         let mut served = pin!(served);
         tokio::select! {
             // First, so that what is written leaves before the connection ends.
@@ -293,6 +336,13 @@ impl Connection {
             }
         }
         response
+    }
+}
+
+fn meter(door: &Door) -> fn(&Region) -> &Meter {
+    match door {
+        Door::Api(_) => |region| &region.apis,
+        Door::Imds(_) => |region| &region.metadata,
     }
 }
 

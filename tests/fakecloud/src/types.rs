@@ -1,7 +1,8 @@
 //! The words in which a test describes a world and reads back what happened in it.
 
+use crate::tls::Tls;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 /// What kind of region this is.
@@ -32,6 +33,12 @@ pub struct Options {
     pub associate_needs_both_targets: bool,
     /// How long every call of an API takes (not those of the metadata service).
     pub latency: Duration,
+    /// How long every call of the metadata service takes.
+    pub imds_latency: Duration,
+    /// By what the APIs are spoken to over TLS; without it they are in the clear.
+    pub tls: Option<Tls>,
+    /// Where EC2 listens; without it, at a free port of loopback.
+    pub ec2_at: Option<SocketAddr>,
 }
 
 impl Default for Options {
@@ -49,6 +56,9 @@ impl Default for Options {
             stale_association_not_found: false,
             associate_needs_both_targets: false,
             latency: Duration::ZERO,
+            imds_latency: Duration::ZERO,
+            tls: None,
+            ec2_at: None,
         }
     }
 }
@@ -138,11 +148,13 @@ pub struct Interface {
 pub struct ImdsOptions {
     /// When off, every request is answered with 403.
     pub enabled: bool,
+    /// Where it listens; without it, at an address of loopback of its own.
+    pub at: Option<SocketAddr>,
 }
 
 impl Default for ImdsOptions {
     fn default() -> ImdsOptions {
-        ImdsOptions { enabled: true }
+        ImdsOptions { enabled: true, at: None }
     }
 }
 

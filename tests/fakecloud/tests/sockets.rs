@@ -452,3 +452,42 @@ fn clouds_do_not_know_each_other() {
     assert!(two.cloud.holder(&two.address.allocation_id).is_none());
     assert_ne!(one.cloud.endpoint(Service::Ec2), two.cloud.endpoint(Service::Ec2));
 }
+
+#[test]
+fn every_byte_is_counted_on_the_side_that_it_belongs_to() {
+    let scene = scene(Options::default());
+    let (mut client, request) = (scene.client(), scene.describe());
+    let reply = client.send(&request).unwrap();
+    let sent = reply.head.len() + "\r\n\r\n".len() + reply.body.len();
+    let expected = Traffic { connections: 1, received: request.len() as u64, sent: sent as u64 };
+    // What was written is counted after it was written: the client may have it first.
+    let since = Instant::now();
+    while scene.cloud.traffic().0 != expected && since.elapsed() < LONG {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (apis, metadata) = scene.cloud.traffic();
+    assert_eq!(apis, expected);
+    assert_eq!(metadata.connections, 1, "the key was read over it");
+}
+
+#[test]
+fn ec2_and_the_metadata_service_listen_where_they_are_told_to() {
+    let [ec2, metadata] = ["127.200.0.1:0", "127.200.0.2:0"].map(|place| place.parse::<SocketAddr>().unwrap());
+    let cloud = Cloud::start(Options { ec2_at: Some(ec2), ..Options::default() });
+    let imds = ImdsOptions { at: Some(metadata), ..ImdsOptions::default() };
+    let instance = cloud.launch(Launch { imds, ..Launch::default() });
+    assert_eq!(cloud.endpoint(Service::Ec2).ip(), ec2.ip());
+    assert_eq!(cloud.imds_endpoint(&instance).ip(), metadata.ip());
+    assert!(!imds_token(&mut Client::new(cloud.imds_endpoint(&instance))).is_empty());
+}
+
+#[test]
+fn a_read_of_the_metadata_takes_as_long_as_it_is_told_to() {
+    let scene = scene(Options::default());
+    let latency = Duration::from_millis(50);
+    scene.cloud.set_imds_latency(latency);
+    let mut client = Client::new(scene.cloud.imds_endpoint(&scene.instance));
+    let start = Instant::now();
+    imds_token(&mut client);
+    assert!(start.elapsed() >= latency);
+}
