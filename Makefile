@@ -1,5 +1,6 @@
 # What a person does with this project: `make demo` shows the main job, `make test` passes everything,
-# `make prove` goes on for an hour to show that it holds whatever the timing, `make deb` and `make rpm` build packages.
+# `make prove` goes on for an hour to show that it holds whatever the timing, `make bench` shows what it costs beside others,
+# `make deb` and `make rpm` build packages.
 #
 # With RUSTC_BOOTSTRAP=1 (or on a nightly) the AWS SDK compiles in a third of the time, see CONTRIBUTING.md.
 
@@ -19,7 +20,8 @@ DEB := $(PACKAGES)/eip-claim_$(VERSION)-1_$(patsubst x86_64,amd64,$(patsubst aar
 RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
-.PHONY: build demo fakecloud test test-claim test-policies test-packages test-boot test-terraform prove lint deny manual deb rpm install
+.PHONY: build demo fakecloud test test-claim test-startup startup-update test-policies test-terraform test-packages \
+	test-boot prove bench lint deny manual deb rpm install
 
 build:
 	cargo build --release
@@ -32,8 +34,8 @@ demo: build fakecloud
 fakecloud:
 	cargo build --quiet --package fakecloud
 
-# Everything, against what ships. The last two run as root, on a system with apt.
-test: test-claim test-policies test-terraform test-packages test-boot
+# Everything, against what ships. The last two run as root, on a system with apt; what test-startup needs, apt has too.
+test: test-claim test-startup test-policies test-terraform test-packages test-boot
 
 # The program: the Rust tests; then what must hold whatever the timing, one at a time, since each keeps the machine
 # busy, in three minutes; then the AWS CLI and boto3 as judges of the fake cloud, and Python's TLS, proxy and journal
@@ -48,6 +50,11 @@ test-claim: build fakecloud $(VENV)/.installed
 test-policies: build fakecloud $(VENV)/.installed $(SIMULATOR)/.installed
 	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud MOTO_SERVER=$(VENV)/bin/moto_server \
 		NODE=$(VENV)/bin/node SIMULATOR=$(SIMULATOR) $(VENV)/bin/pytest -q -n 4 -W "ignore:pkg_resources is deprecated" tests/policies
+
+# What the program costs in instructions and bytes, against bench/startup.json; `make startup-update` keeps new figures.
+test-startup startup-update: build fakecloud $(VENV)/.installed
+	bench/tools.sh valgrind
+	$(VENV)/bin/python bench/startup.py $(if $(filter startup-update,$@),update,check) $(PROGRAM) $(DEBUG)/fakecloud
 
 # The packages and the user data: what is in them, what they do to a system, and what lintian, rpmlint, shellcheck,
 # cloud-init and botocore say of them. Runs as root, on a copy of this system's files, and needs apt.
@@ -102,6 +109,23 @@ $(TERRAFORM_TESTS)/library/terraform: tests/terraform/library.py tests/terraform
 prove: build
 	PROPTEST_CASES=20000 cargo test --lib
 	PROVE=full CLAIM_BINARY=$(PROGRAM) cargo test --test tests prove:: -- --test-threads=1 --nocapture
+
+# Everybody who can claim an address, side by side, in five minutes; bench/README.md says how. It fails when a goal is
+# missed, and writes bench/results.* and the figures in README.md. The executable for musl counts where that target is.
+RELEASE := $(abspath $(TARGET_DIR))/$(HOST)/release
+BENCH_VENV := $(abspath $(TARGET_DIR))/bench-venv
+MUSL := $(ARCH)-unknown-linux-musl
+MUSL_PROGRAM := $(if $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(MUSL)),$(abspath $(TARGET_DIR))/$(MUSL)/release/eip-claim)
+bench: build $(BENCH_VENV)/.installed
+	cargo build --release --package floor --package fakecloud
+	$(if $(MUSL_PROGRAM),cargo build --release --target $(MUSL))
+	bench/tools.sh curl
+	$(BENCH_VENV)/bin/python bench/bench.py $(PROGRAM) $(RELEASE)/floor $(RELEASE)/measure $(RELEASE)/fakecloud $(MUSL_PROGRAM)
+
+$(BENCH_VENV)/.installed: bench/requirements.txt
+	python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --requirement $<
+	touch $@
 
 # The Python programs that the tests compare with, in an environment of their own.
 $(VENV)/.installed: tests/requirements.txt
