@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Bench:
         return {
             "wall_ms": cost["wall_us"] / 1000,
             "cpu_ms": (cost["user_us"] + cost["system_us"]) / 1000,
-            "peak_bytes": cost["peak_kib"] * 1024,
+            "peak_bytes": cost["peak_bytes"],
             "ec2_calls": sum(request["service"] == "EC2" for request in log),
             "imds_calls": sum(request["service"] == "IMDS" for request in log),
             "connections": sum(part["connections"] for part in traffic.values()),
@@ -113,25 +114,46 @@ def sum_up(runs):
 def machine():
     model = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     cpus = f"{os.cpu_count()} × {model[0]}" if model else f"{os.cpu_count()} CPUs"
-    load = os.getloadavg()[0]
-    return {"cpus": cpus, "kernel": platform.release(), "python": platform.python_version(), "load": round(load, 1)}
+    return {"cpus": cpus, "kernel": platform.release(), "python": platform.python_version()}
+
+
+def processors(cloud):
+    """Seconds for which the processors have worked: for everybody, and for this benchmark."""
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system, _, _, interrupts, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    its = Path(f"/proc/{cloud.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ours = sum(os.times()[:4]) + (int(its[11]) + int(its[12])) / tick
+    return (user + nice + system + interrupts + soft + steal) / tick, ours
+
+
+class Others:
+    """What else the machine does meanwhile."""
+
+    def __init__(self, cloud):
+        self.cloud, self.since, self.before = cloud, time.monotonic(), processors(cloud)
+
+    def share(self):
+        """The part of the processors' time that others took."""
+        everybody, ours = (now - then for now, then in zip(processors(self.cloud), self.before))
+        return max(0, everybody - ours) / (time.monotonic() - self.since) / os.cpu_count()
 
 
 def main():
     program, floor, measure, fakecloud, *musl = (Path(argument).resolve() for argument in sys.argv[1:])
     world.enter()
-    before = machine()
     with tempfile.TemporaryDirectory() as directory:
         cloud = world.Cloud(fakecloud, Path(directory))
         everybody = contenders(program, floor, cloud)
         bench = Bench(cloud, measure, Path(directory))
         bench.judge_signature(everybody[0])
+        others = Others(cloud)
         settings = bench.all(everybody)
+        share = others.share()
         cloud.close()
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     results = {
         "program": version,
-        "machine": before,
+        "machine": {**machine(), "others": round(share, 3)},
         "executable_bytes": {"gnu": program.stat().st_size, "musl": musl[0].stat().st_size if musl else None},
         "disk_bytes": {contender.name: contender.disk for contender in everybody if contender.disk},
         "settings": settings,

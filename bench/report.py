@@ -20,6 +20,8 @@ FLOORS = {HELD: FLOOR_HELD, FLOOR_HELD: FLOOR_HELD, ALWAYS: FLOOR_ALWAYS, FLOOR_
 # The contenders that do the same: claim an address that is free.
 CLAIMING = [FLOOR, OURS, "boto3 script", "aws-ec2-assign-elastic-ip", SLOW]
 MB = 1_000_000
+# The part of the processors' time that others may take before the times are called disturbed.
+QUIET = 0.1
 
 
 def goals(results):
@@ -81,6 +83,7 @@ def rewrite(results):
     section = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     assert section.search(text), f"README.md has no place for the figures: {begin}"
     README.write_text(section.sub(lambda _: begin + ratios(results) + end, text))
+    print(f"others took {results['machine']['others']:.0%} of the processors' time{disturbed(results['machine'])}")
     missed = 0
     for goal, is_met, figure in goals(results):
         print(f"{'met   ' if is_met else 'MISSED'}  {goal}: {figure}")
@@ -116,7 +119,7 @@ def markdown(results):
         "Written by `make bench`; [README.md](README.md) says what the figures mean.",
         f"`{results['program']}`, on {machine['cpus']}, Linux {machine['kernel']}, Python {machine['python']}.",
         "Medians, with the middle half of the runs in brackets.",
-        f"Load average at the start: {machine['load']:.1f}; what else runs makes everybody slower, and the slow ones most.",
+        f"Others took {machine['others']:.0%} of the processors' time meanwhile{disturbed(machine)}.",
         "",
         "![](results.svg)",
         "",
@@ -139,6 +142,12 @@ def markdown(results):
         calls = ", ".join(f"`{short(call)}`" for call in at_setting(results, 25, 0)[name]["calls"])
         lines.append(f"- {name}: {calls}")
     return "\n".join(lines) + "\n"
+
+
+def disturbed(machine):
+    """A warning, where it is due: who waits for a processor is not slow by himself."""
+    busy = machine["others"] > QUIET
+    return ", so that the times are not those of the contenders alone: run it on a quiet machine" if busy else ""
 
 
 def short(call):

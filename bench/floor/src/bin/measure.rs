@@ -7,10 +7,9 @@
 //! be measured by one that is smaller.
 #![forbid(unsafe_code)]
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+use wait4::Wait4;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -19,16 +18,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let start = Instant::now();
-    let status = Command::new(program).args(rest).status();
-    let wall = start.elapsed();
-    let measured = status.and_then(|status| {
-        let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-        let micros = |time: TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
-        let (user, system, peak) = (micros(used.user_time()), micros(used.system_time()), used.max_rss());
-        let code = status.code().unwrap_or(-1);
-        let wall = wall.as_micros();
+    let ended = Command::new(program).args(rest).spawn().and_then(|mut child| child.wait4());
+    let wall = start.elapsed().as_micros();
+    let measured = ended.and_then(|ended| {
+        let used = ended.rusage;
+        let (user, system, peak) = (used.utime.as_micros(), used.stime.as_micros(), used.maxrss);
+        let code = ended.status.code().unwrap_or(-1);
         let line = format!(
-            r#"{{"wall_us": {wall}, "user_us": {user}, "system_us": {system}, "peak_kib": {peak}, "exit": {code}}}"#
+            r#"{{"wall_us": {wall}, "user_us": {user}, "system_us": {system}, "peak_bytes": {peak}, "exit": {code}}}"#
         );
         std::fs::write(file, line + "\n")
     });
