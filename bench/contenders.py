@@ -15,6 +15,10 @@ HERE = Path(__file__).parent
 # What takes milliseconds is measured more often than what takes a second.
 OFTEN = 5
 # Parts of Python's standard library that no program of this kind needs.
+SPARED = {"__pycache__", "site-packages", "dist-packages", "ensurepip", "idlelib", "test", "tests", "tkinter", "turtledemo"}
+# What takes milliseconds is measured more often than what takes a second.
+OFTEN = 5
+# Parts of Python's standard library that no program of this kind needs.
 SPARED = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip"}
 
 

@@ -22,6 +22,7 @@ CLAIMING = [FLOOR, OURS, "boto3 script", "aws-ec2-assign-elastic-ip", SLOW]
 MB = 1_000_000
 # The part of the processors' time that others may take before the times are called disturbed.
 QUIET = 0.1
+DISTURBED = "The machine was busy with something else: whoever needs the processor most was slowed down most."
 
 
 def goals(results):
@@ -54,8 +55,8 @@ def goals(results):
 
 
 def at_setting(results, ec2, imds):
-    (found,) = [setting["of"] for setting in results["settings"] if (setting["ec2_ms"], setting["imds_ms"]) == (ec2, imds)]
-    return found
+    (found,) = [one for one in results["settings"] if (one["ec2_ms"], one["imds_ms"]) == (ec2, imds)]
+    return found["of"]
 
 
 def median(of, what):
@@ -83,7 +84,8 @@ def rewrite(results):
     section = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     assert section.search(text), f"README.md has no place for the figures: {begin}"
     README.write_text(section.sub(lambda _: begin + ratios(results) + end, text))
-    print(f"others took {results['machine']['others']:.0%} of the processors' time{disturbed(results['machine'])}")
+    if results["machine"]["others"] > QUIET:
+        print(f"{DISTURBED} Others took {results['machine']['others']:.0%} of its time; run it again when it is quiet.")
     missed = 0
     for goal, is_met, figure in goals(results):
         print(f"{'met   ' if is_met else 'MISSED'}  {goal}: {figure}")
@@ -94,7 +96,7 @@ def rewrite(results):
 def ratios(results):
     """The table of the README: everybody in multiples of the program."""
     at = at_setting(results, 25, 0)
-    lines = ["| one claim, EC2 answering after 25 ms | time | processor time | memory | on disk |", "|---|---|---|---|---|"]
+    lines = ["| one claim, EC2 answering after 25 ms | time | processor time | memory | on disk |", 5 * "|---" + "|"]
     ours = at[OURS]
     for name in CLAIMING:
         if name == OURS:
@@ -104,6 +106,8 @@ def ratios(results):
             cells = [times(median(at[name], what) / median(ours, what)) for what in ("wall_ms", "cpu_ms", "peak_bytes")]
             cells.append(times(results["disk_bytes"][name] / results["disk_bytes"][OURS]))
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    if results["machine"]["others"] > QUIET:
+        lines += ["", DISTURBED]
     return "\n".join(lines) + "\n"
 
 
@@ -119,7 +123,8 @@ def markdown(results):
         "Written by `make bench`; [README.md](README.md) says what the figures mean.",
         f"`{results['program']}`, on {machine['cpus']}, Linux {machine['kernel']}, Python {machine['python']}.",
         "Medians, with the middle half of the runs in brackets.",
-        f"Others took {machine['others']:.0%} of the processors' time meanwhile{disturbed(machine)}.",
+        f"Others took {machine['others']:.0%} of the processors' time meanwhile.",
+        *([DISTURBED] if machine["others"] > QUIET else []),
         "",
         "![](results.svg)",
         "",
@@ -144,19 +149,14 @@ def markdown(results):
     return "\n".join(lines) + "\n"
 
 
-def disturbed(machine):
-    """A warning, where it is due: who waits for a processor is not slow by himself."""
-    busy = machine["others"] > QUIET
-    return ", so that the times are not those of the contenders alone: run it on a quiet machine" if busy else ""
-
-
 def short(call):
     return re.sub(r"^GET /latest/(meta-data/)?|^PUT /latest/api/", "", call)
 
 
 def table(of):
     lines = [
-        "| | runs | time, ms | of its floor | of the script | processor, ms | of the script | memory, MB | EC2 + IMDS calls | connections | bytes on the wire |",
+        "| | runs | time, ms | of its floor | of the script | processor, ms | of the script | memory, MB "
+        "| EC2 + IMDS calls | connections | bytes on the wire |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     script = of[SLOW]

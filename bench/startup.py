@@ -4,9 +4,9 @@
 runs `make startup-update`, and commits the file.
 
 Counted are a run that looks at nothing (`--version`), one that finds its address held already, and a claim; the last
-two speak TLS with the fake cloud, since a good part of what they do is TLS. They vary by half a percent, with what is
-polled first and how long a random number is, and by more on a machine that is so busy that something is tried again:
-the least of three runs counts. Valgrind's processor is the same everywhere but for AVX2, which ring uses where it is.
+two speak TLS with the fake cloud, since a good part of what they do is TLS. They vary by half a percent, by what is
+answered first and so how many connections are opened, and by some percent on a machine that is very busy: the least of
+three runs counts. Valgrind shows every program the same processor, but for AVX2, which ring uses where it is there.
 """
 
 import json
