@@ -30,7 +30,8 @@ def bars(title, panels, bright):
             parts.append(f"<rect x='{left}' y='{y + 2}' width='{length:.1f}' height='{ROW - 8}' fill='{fill}'/>")
             parts.append(text(left + length + 6, y + 14, figure(values[name]), size=13, weight=weight, colour=colour))
     size = f"width='{width}' height='{30 + 2 * height}' viewBox='0 0 {width} {30 + 2 * height}'"
-    return f"<svg xmlns='http://www.w3.org/2000/svg' {size}>\n" + "\n".join(parts) + "\n</svg>\n"
+    head = f"<svg xmlns='http://www.w3.org/2000/svg' role='img' {size}>\n<title>{escape(title)}</title>\n"
+    return head + "\n".join(parts) + "\n</svg>\n"
 
 
 def text(x, y, words, size, weight=400, anchor="start", colour=TEXT):

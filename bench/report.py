@@ -184,7 +184,8 @@ def spread(of):
 
 
 def share(one, whole, what):
-    return "1" if one is whole else f"1/{median(whole, what) / median(one, what):.3g}"
+    ratio = median(whole, what) / median(one, what)
+    return "1" if one is whole else f"1/{ratio:.0f}" if ratio >= 10 else f"1/{ratio:.1f}"
 
 
 if __name__ == "__main__":
