@@ -60,7 +60,7 @@ class Bench:
             "imds_calls": sum(request["service"] == "IMDS" for request in log),
             "connections": sum(part["connections"] for part in traffic.values()),
             "wire_bytes": sum(part["received"] + part["sent"] for part in traffic.values()),
-            "calls": [request["action"] for request in log],
+            "calls": ", ".join(request["action"] for request in log),
         }
 
     def all(self, everybody):
@@ -106,7 +106,7 @@ def sum_up(runs):
     spread = {}
     for name in ("wall_ms", "cpu_ms", "peak_bytes", "wire_bytes"):
         quartiles = statistics.quantiles([run[name] for run in runs], n=4, method="inclusive")
-        spread[name] = dict(zip(("q1", "median", "q3"), quartiles))
+        spread[name] = dict(zip(("q1", "median", "q3"), (round(value, 3) for value in quartiles)))
     most = {name: max(run[name] for run in runs) for name in ("ec2_calls", "imds_calls", "connections")}
     return {"runs": len(runs), **spread, **most, "calls": runs[-1]["calls"]}
 
