@@ -79,12 +79,13 @@ pub enum Patience {
 }
 
 /// How long the pauses between attempts grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pace {
-    /// The usual backoff.
+    /// To seconds: somebody else has to answer.
+    #[default]
     Usual,
-    /// Longer: the other side asked for it.
-    Throttled,
+    /// To a part of a second: without a network nothing leaves this machine, and nobody is asked too often.
+    Local,
 }
 
 /// An address or a tag may be seconds old and not visible to reads yet.
@@ -101,11 +102,6 @@ impl Class {
             // Where other candidates are left, a refusal counts as a lost race: see `Claim::learn`.
             Denied | NotOurs | Yielded | TargetTaken | MetadataOff | Usage | Fatal | Interrupted => Patience::None,
         }
-    }
-
-    /// The pauses that fit.
-    pub fn pace(self) -> Pace {
-        if self == Class::Throttled { Pace::Throttled } else { Pace::Usual }
     }
 
     /// Whether an error of this class shows that an earlier, bounded cause has gone away.
@@ -133,6 +129,8 @@ impl Class {
 pub struct Error {
     /// What follows from it.
     pub class: Class,
+    /// How soon it is tried again, where its class has it tried again.
+    pub pace: Pace,
     /// AWS's error code, or ours in the same manner (`ConnectionFailed`).
     pub code: String,
     /// One sentence that names the thing and the value.
@@ -168,6 +166,7 @@ impl Error {
     pub fn new(class: Class, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             class,
+            pace: Pace::Usual,
             code: on_one_line(&code.into(), LONGEST_CODE),
             message: on_one_line(&message.into(), LONGEST_TEXT),
             causes: Vec::new(),
@@ -222,6 +221,12 @@ impl Error {
             }
             next = cause.source();
         }
+        self
+    }
+
+    /// The same failure, to be tried again at `pace`.
+    pub fn at(mut self, pace: Pace) -> Self {
+        self.pace = pace;
         self
     }
 

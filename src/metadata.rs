@@ -3,6 +3,7 @@
 //! An item that is not there (404) is `None`; everything else that goes wrong is an error with a class.
 
 use std::error::Error as StdError;
+use std::io;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use tokio::time::timeout;
 
 use crate::endpoints::{is_url, set};
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, Pace};
 use crate::http;
 use crate::retry::Deadline;
 use crate::sanity;
@@ -96,7 +97,8 @@ impl Metadata {
                 Error::new(Class::NotYet, "ImdsError", message)
             }
             None => Error::new(Class::NotYet, "ImdsUnreachable", format!("no answer from IMDS about {path}"))
-                .caused_by(error),
+                .caused_by(error)
+                .at(if chain(error).any(is_no_route) { Pace::Local } else { Pace::Usual }),
         }
     }
 
@@ -156,6 +158,11 @@ fn status(error: &(dyn StdError + 'static)) -> Option<u16> {
 fn is_no_token(error: &(dyn StdError + 'static)) -> bool {
     let error = error.downcast_ref::<SdkError<TokenError, HttpResponse>>();
     matches!(error, Some(SdkError::ServiceError(token)) if token.raw().status().is_success())
+}
+
+/// Whether this machine has no way to IMDS: while it boots, no interface may have an address yet.
+fn is_no_route(error: &(dyn StdError + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NetworkUnreachable)
 }
 
 /// Whether `error` is, or comes from, one of the SDK's client.

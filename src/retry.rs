@@ -11,15 +11,15 @@ use crate::error::{Class, Error, Pace, Patience};
 
 /// The first pause after a failure is drawn from zero to this.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The pauses double up to this; short enough to take an address over within seconds of its release.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Throttled, a pause takes at most a fourth of the time paused so far: the longer a crowd takes, the more rarely
-/// each of it calls, and when the crowd is gone, the last one sleeps on for a small part of the whole only.
-const THROTTLED_PART: u32 = 4;
+/// From the beginning of one attempt to that of the next it takes at most a fourth of the time since the first one:
+/// the longer a crowd or an outage takes, the more rarely each calls, and when it is over, nobody sleeps on for long.
+const PART: u32 = 4;
 /// But always up to this long: EC2's buckets refill by a few tokens a second for the whole account.
-const SHORTEST_CAP_THROTTLED: Duration = Duration::from_secs(2);
-/// And never longer than this.
-const LONGEST_PAUSE_THROTTLED: Duration = Duration::from_secs(8);
+const SHORTEST_CAP: Duration = Duration::from_secs(2);
+/// And never longer than this, so that a claim succeeds within five seconds of the end of whatever was wrong.
+const LONGEST_CAP: Duration = Duration::from_secs(4);
+/// What costs nobody a packet is tried more often: a lease of DHCP that comes late is used at once.
+const LOCAL_CAP: Duration = Duration::from_millis(500);
 
 /// The instant after which nothing is begun and nothing goes on.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +47,15 @@ impl Deadline {
     }
 }
 
-/// Exponential backoff with full jitter: the n-th pause is drawn evenly from zero to `FIRST_PAUSE * 2^n`, capped.
+/// Exponential backoff with jitter: the n-th pause is drawn evenly from zero to `FIRST_PAUSE * 2^n` while that grows,
+/// and from half the cap to the cap once it would exceed it. By then claimers have parted, and short pauses would
+/// only mean more calls.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     failures: u32,
-    /// All pauses since the first failure.
-    paused: Duration,
+    /// All attempts that failed, and all pauses after them.
+    waited: Duration,
+    pace: Pace,
     rng: fastrand::Rng,
 }
 
@@ -62,23 +65,31 @@ impl Backoff {
         Self { rng: fastrand::Rng::with_seed(seed), ..Self::default() }
     }
 
-    /// The pause to make after one more failure.
-    pub fn next(&mut self, pace: Pace) -> Duration {
-        let longest = match pace {
-            Pace::Usual => LONGEST_PAUSE,
-            Pace::Throttled => (self.paused / THROTTLED_PART).clamp(SHORTEST_CAP_THROTTLED, LONGEST_PAUSE_THROTTLED),
+    /// The pause to make after one more failure, of an attempt that took so long; another pace is a new beginning.
+    pub fn next(&mut self, pace: Pace, took: Duration) -> Duration {
+        if pace != self.pace {
+            self.reset();
+            self.pace = pace;
+        }
+        self.waited += took;
+        let cap = match pace {
+            Pace::Usual => (self.waited / PART).clamp(SHORTEST_CAP, LONGEST_CAP),
+            Pace::Local => LOCAL_CAP,
         };
-        let ceiling = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(longest);
-        let pause = ceiling.mul_f64(self.rng.f64());
+        // Who has waited for an answer in vain has paused already.
+        let cap = cap.saturating_sub(took).max(FIRST_PAUSE);
+        let growing = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
+        let (least, most) = if growing < cap { (Duration::ZERO, growing) } else { (cap / 2, cap) };
+        let pause = least + (most - least).mul_f64(self.rng.f64());
         self.failures += 1;
-        self.paused += pause;
+        self.waited += pause;
         pause
     }
 
     /// Forgets the failures: the next pause is a first one.
     pub fn reset(&mut self) {
         self.failures = 0;
-        self.paused = Duration::ZERO;
+        self.waited = Duration::ZERO;
     }
 }
 
@@ -127,22 +138,23 @@ impl Retry {
     /// The last real error, never a bare "timed out".
     pub async fn run<T>(&mut self, mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
         loop {
+            let began = Instant::now();
             match attempt().await {
                 Ok(value) => {
                     self.backoff.reset();
                     self.window = None;
                     return Ok(value);
                 }
-                Err(error) => self.pause(error).await?,
+                Err(error) => self.pause(error, began.elapsed()).await?,
             }
         }
     }
 
-    /// Sleeps before the next attempt, if `error` is worth one.
+    /// Sleeps before the next attempt, if `error`, after an attempt that took so long, is worth one.
     ///
     /// # Errors
     /// `error` itself, when it is not or when the deadline leaves no time.
-    pub async fn pause(&mut self, error: Error) -> Result<(), Error> {
+    async fn pause(&mut self, error: Error, took: Duration) -> Result<(), Error> {
         let error = match self.last.take() {
             Some(last) if error.is_cut_short() => last,
             _ => error,
@@ -162,7 +174,7 @@ impl Retry {
         if left.is_zero() {
             return Err(error);
         }
-        let pause = self.backoff.next(error.class.pace()).min(left);
+        let pause = self.backoff.next(error.pace, took).min(left);
         tracing::warn!(
             attempt = self.attempts,
             class = ?error.class,
@@ -286,37 +298,119 @@ mod tests {
         assert!(retry.last_error().is_some());
     }
 
+    /// The pauses after `count` failures of attempts that took so long, and when each of them begins.
+    fn pauses(seed: u64, count: usize, pace: Pace, took: Duration) -> Vec<(Duration, Duration)> {
+        let (mut backoff, mut since) = (Backoff::seeded(seed), Duration::ZERO);
+        let mut next = || {
+            since += took;
+            let (begin, pause) = (since, backoff.next(pace, took));
+            since += pause;
+            (begin, pause)
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
     #[test]
-    fn pauses_double_to_their_cap_with_full_jitter() {
-        for (pace, longest) in [(Pace::Usual, LONGEST_PAUSE), (Pace::Throttled, SHORTEST_CAP_THROTTLED)] {
-            let mut highest = [Duration::ZERO; 8];
+    fn pauses_double_with_full_jitter_until_they_would_exceed_their_cap() {
+        for (pace, growing, cap) in [(Pace::Usual, 5, SHORTEST_CAP), (Pace::Local, 3, LOCAL_CAP)] {
+            let (mut lowest, mut highest) = ([Duration::MAX; 7], [Duration::ZERO; 7]);
             for seed in 0..2_000 {
-                let mut backoff = Backoff::seeded(seed);
-                for high in &mut highest {
-                    *high = backoff.next(pace).max(*high);
+                for (n, (_, pause)) in pauses(seed, 7, pace, Duration::ZERO).into_iter().enumerate() {
+                    (lowest[n], highest[n]) = (lowest[n].min(pause), highest[n].max(pause));
                 }
             }
-            for (n, high) in highest.into_iter().enumerate() {
-                let ceiling = FIRST_PAUSE.saturating_mul(1 << n).min(longest);
-                assert!(high <= ceiling && high > ceiling.mul_f64(0.98), "pause {n}: {high:?} of {ceiling:?}");
+            for (n, (low, high)) in lowest.into_iter().zip(highest).enumerate() {
+                let (least, most) = if n < growing { (Duration::ZERO, FIRST_PAUSE * (1 << n)) } else { (cap / 2, cap) };
+                let inside = (most - least).mul_f64(0.02);
+                assert!(low >= least && low < least + inside, "pause {n}: {low:?} from {least:?}");
+                assert!(high <= most && high > most - inside, "pause {n}: {high:?} to {most:?}");
             }
         }
     }
 
     #[test]
-    fn throttled_pauses_grow_with_the_time_that_it_takes() {
-        let (mut longest, mut usual) = (Duration::ZERO, Duration::ZERO);
+    fn pauses_grow_with_the_time_that_it_takes() {
+        let mut longest = Duration::ZERO;
         for seed in 0..100 {
-            let (mut backoff, mut paused) = (Backoff::seeded(seed), Duration::ZERO);
-            for n in 0..100 {
-                let pause = backoff.next(Pace::Throttled);
-                assert!(pause <= SHORTEST_CAP_THROTTLED.max(paused / 4), "pause {n}: {pause:?} after {paused:?}");
-                paused += pause;
+            for (n, (since, pause)) in pauses(seed, 100, Pace::Usual, Duration::ZERO).into_iter().enumerate() {
+                assert!(pause <= SHORTEST_CAP.max(since / PART), "pause {n}: {pause:?} after {since:?}");
                 longest = longest.max(pause);
             }
-            usual = usual.max(backoff.next(Pace::Usual));
         }
-        assert!(longest <= LONGEST_PAUSE_THROTTLED && longest > LONGEST_PAUSE_THROTTLED.mul_f64(0.98), "{longest:?}");
-        assert!(usual <= LONGEST_PAUSE, "{usual:?}");
+        assert!(longest <= LONGEST_CAP && longest > LONGEST_CAP.mul_f64(0.98), "{longest:?}");
+    }
+
+    #[test]
+    fn an_attempt_that_hung_is_a_part_of_the_pause() {
+        for took in [1, 2, 5].map(Duration::from_secs) {
+            for seed in 0..100 {
+                for (_, pause) in pauses(seed, 100, Pace::Usual, took) {
+                    assert!(took + pause <= LONGEST_CAP.max(took + FIRST_PAUSE), "{pause:?} after {took:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_pace_begins_anew() {
+        for seed in 0..100 {
+            let mut backoff = Backoff::seeded(seed);
+            for pace in [Pace::Local, Pace::Usual, Pace::Local] {
+                let first = backoff.next(pace, Duration::ZERO);
+                assert!(first <= FIRST_PAUSE, "{pace:?}: {first:?}");
+                for _ in 0..100 {
+                    backoff.next(pace, Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    /// From the end of an outage to the success, and the attempts, where a failing one takes so long.
+    async fn outlast(outage: Duration, took: Duration, pace: Pace, seed: u64) -> (Duration, u32) {
+        let mut retry = Retry::new(Deadline::after(Duration::from_secs(300)), Backoff::seeded(seed));
+        let start = Instant::now();
+        let attempt = async || {
+            if start.elapsed() >= outage {
+                return Ok(());
+            }
+            sleep(took).await;
+            Err(Error::new(Class::NotYet, "Code", "it failed").at(pace))
+        };
+        assert_eq!(retry.run(attempt).await, Ok(()));
+        (start.elapsed() - outage, retry.attempts())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_outlasted_by_less_than_five_seconds_and_without_many_calls() {
+        // Attempts 100 ms, 200 ms, … 4 s apart, and the one that succeeds.
+        let plain = |outage: Duration| {
+            let (mut attempts, mut since, mut pause) = (1, Duration::ZERO, FIRST_PAUSE);
+            while since < outage {
+                (attempts, since, pause) = (attempts + 1, since + pause, LONGEST_CAP.min(pause * 2));
+            }
+            attempts
+        };
+        for length in [5, 30, 120].map(Duration::from_secs) {
+            for took in [0, 1, 2].map(Duration::from_secs) {
+                let (mut attempts, mut of_plain) = (0, 0);
+                for seed in 0..100_u32 {
+                    // It ends at any moment of an attempt and of the pause after it.
+                    let outage = length + LONGEST_CAP * seed / 100;
+                    let (late, made) = outlast(outage, took, Pace::Usual, seed.into()).await;
+                    // tokio's clock ticks in milliseconds.
+                    assert!(late <= LONGEST_CAP + Duration::from_millis(2), "{outage:?}, {took:?}: {late:?}");
+                    (attempts, of_plain) = (attempts + made, of_plain + plain(outage));
+                }
+                assert!(attempts * 2 <= of_plain * 3, "{length:?}, {took:?}: {attempts} of {of_plain} attempts");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_comes_late_is_used_within_half_a_second() {
+        for seed in 0..100 {
+            let (late, _) = outlast(Duration::from_secs(60), Duration::ZERO, Pace::Local, seed).await;
+            assert!(late <= LOCAL_CAP + Duration::from_millis(2), "{late:?}");
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! A claimer: the steps of `src/round.rs` and `src/confirm.rs`, one call at a time.
 //!
-//! What to do next the shipped policy says, how long to wait the shipped backoff and the class of the failure.
+//! What to do next the shipped policy says, how long to wait the shipped backoff.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use eip_claim::decide::{Decision, Me, Policy, Reach, Takeover, decide};
-use eip_claim::error::Class;
+use eip_claim::error::{Class, Pace};
 use eip_claim::ids::AllocationId;
 use eip_claim::retry::Backoff;
 
@@ -18,6 +18,8 @@ pub const IDENTITY: Duration = Duration::from_millis(30);
 pub const GATE: Duration = Duration::from_millis(2);
 /// As in `src/confirm.rs`.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// What an attempt of a call or two takes off the longest pause: nothing to speak of.
+const QUICK: Duration = Duration::ZERO;
 /// What the program does without options.
 const POLICY: Policy = Policy { takeover: Takeover::Successor, reach: Reach::Held };
 
@@ -69,7 +71,7 @@ impl Claimer {
                     }
                     other => panic!("with an address for each there is no reason to {}", other.as_str()),
                 },
-                Err(class) => self.look_again(class),
+                Err(_) => self.look_again(QUICK),
             },
             Step::Associate(allocation) => match ec2.associate(now, &allocation, &self.me) {
                 Ok(()) => {
@@ -81,22 +83,20 @@ impl Claimer {
                     if class == Class::LostRace {
                         self.me.lost.push(allocation);
                     }
-                    self.look_again(class)
+                    self.look_again(QUICK)
                 }
             },
             Step::Confirm { allocation, mut backoff, until } => {
-                let class = match ec2.read_back(now, &allocation) {
-                    Ok(address) if self.me.holds(address) => return Next::Done,
-                    Ok(_) => Class::NotYet,
-                    Err(class) => class,
-                };
-                let (pause, left) = (backoff.next(class.pace()), until.saturating_sub(now));
+                if ec2.read_back(now, &allocation).is_ok_and(|address| self.me.holds(address)) {
+                    return Next::Done;
+                }
+                let (pause, left) = (backoff.next(Pace::Usual, QUICK), until.saturating_sub(now));
                 if pause < left {
                     self.step = Step::Confirm { allocation, backoff, until };
                     return Next::CallAfter(pause);
                 }
                 // The time for confirming is up, and so is the round.
-                match self.look_again(class) {
+                match self.look_again(SETTLED_AFTER) {
                     Next::CallAfter(pause) => Next::CallAfter(left + pause),
                     Next::Done => Next::Done,
                 }
@@ -104,8 +104,8 @@ impl Claimer {
         }
     }
 
-    fn look_again(&mut self, class: Class) -> Next {
+    fn look_again(&mut self, took: Duration) -> Next {
         self.step = Step::Look;
-        Next::CallAfter(self.backoff.next(class.pace()) + GATE)
+        Next::CallAfter(self.backoff.next(Pace::Usual, took) + GATE)
     }
 }
