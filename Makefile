@@ -21,7 +21,7 @@ RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
 .PHONY: build demo fakecloud test test-claim test-startup startup-update test-policies test-terraform test-packages \
-	test-boot prove bench lint deny manual deb rpm install
+	test-boot prove bench bench-recovery lint deny manual deb rpm install
 
 build:
 	cargo build --release
@@ -126,6 +126,10 @@ $(BENCH_VENV)/.installed: bench/requirements.txt
 	python3 -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet --requirement $<
 	touch $@
+
+# How soon after the end of a fault the claim succeeds, in five minutes; bench/recovery.py says how it is measured.
+bench-recovery: build fakecloud
+	PROGRAM=$(PROGRAM) FAKECLOUD_BIN=$(DEBUG)/fakecloud python3 bench/recovery.py
 
 # The Python programs that the tests compare with, in an environment of their own.
 $(VENV)/.installed: tests/requirements.txt
