@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ async fn reach(uri: &Uri) -> Result<Box<dyn Stream>, Failure> {
     let mut trying = JoinSet::new();
     loop {
         match left.next() {
-            Some(ip) => drop(trying.spawn(TcpStream::connect((ip, port)))),
+            Some(ip) => drop(trying.spawn(to(ip, port))),
             None if trying.is_empty() => return Err(failure.into()),
             None => {}
         }
@@ -109,6 +110,11 @@ async fn reach(uri: &Uri) -> Result<Box<dyn Stream>, Failure> {
             () = sleep(HEAD_START), if left.len() > 0 => {}
         }
     }
+}
+
+async fn to(ip: IpAddr, port: u16) -> Result<TcpStream, io::Error> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("no connection to {ip} port {port}: {error}"));
+    TcpStream::connect((ip, port)).await.map_err(named)
 }
 
 /// The way through `proxy` to the host of `uri` (CONNECT).
@@ -161,8 +167,29 @@ fn trust() -> Result<Arc<ClientConfig>, Failure> {
 }
 
 /// The host of `uri`, without the brackets of an IPv6 address, and the port.
-fn place(uri: &Uri) -> Result<(&str, u16), Failure> {
+///
+/// # Errors
+/// It names none.
+pub(crate) fn place(uri: &Uri) -> Result<(&str, u16), String> {
     let host = uri.host().ok_or_else(|| format!("{uri} names no host"))?;
     let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     Ok((host.trim_start_matches('[').trim_end_matches(']'), uri.port_u16().unwrap_or(usual)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_url_is_its_host_and_port() {
+        for (url, there) in [
+            ("https://ec2.eu-west-1.amazonaws.com", ("ec2.eu-west-1.amazonaws.com", 443)),
+            ("http://127.0.0.1:4566/path?x", ("127.0.0.1", 4566)),
+            ("http://[::1]:80/", ("::1", 80)),
+            ("http://proxy", ("proxy", 80)),
+            ("https://[fd00::1]", ("fd00::1", 443)),
+        ] {
+            assert_eq!(place(&Uri::from_static(url)), Ok(there), "{url}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ pub(crate) fn is_url(text: &str) -> bool {
 }
 
 /// The host in `url`, an IPv6 address with its brackets, and the port, if it names one.
-pub(crate) fn place(url: &str) -> Option<(&str, Option<&str>)> {
+fn place(url: &str) -> Option<(&str, Option<&str>)> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
     let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
     Some(match place.rsplit_once(':') {

@@ -27,7 +27,7 @@ use crate::connect::{Connection, Failure, connect};
 use crate::sanity::{self, Check};
 
 /// A TCP connection within a region takes milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An item of IMDS has a line or a few; the longest that is read here, the credentials, has two thousand bytes.
 const LONGEST_METADATA: usize = 64 << 10;
 /// DescribeAddresses has no pages: ten thousand addresses, far beyond any quota, are three million bytes.

@@ -1,21 +1,20 @@
 //! Whether an endpoint can be reached: its name, a TCP connection, TLS and HTTP, and where it fails, the way out.
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use ::http::Uri;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::connect::place;
 use crate::endpoints;
 use crate::error::{Class, Error};
-use crate::http::{self, Way};
+use crate::http::{self, CONNECT_TIMEOUT, Way};
 use crate::imds::{Imds, Interface};
 use crate::names;
 
-/// A TCP connection within a region takes milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A name, a connection and an answer, each within its time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,11 +32,7 @@ pub(crate) struct Reached {
 /// # Errors
 /// Which step fails, and why.
 pub(crate) async fn reach(url: &str) -> Result<Reached, Error> {
-    let (host, port) = place(url);
-    let step = match names::resolve(&host).await {
-        Ok(ips) => connect(&host, &ips, port).await,
-        Err(why) => Err(why),
-    };
+    let step = tcp(url).await;
     let failure = |why: String| Error::new(Class::Transient, "EndpointUnreachable", format!("no way to {url}: {why}"));
     match (timeout(ANSWER_TIMEOUT, http::get(url, Way::AsTheApis)).await, step) {
         (Ok(Ok(answer)), step) => {
@@ -56,24 +51,19 @@ pub(crate) async fn reach(url: &str) -> Result<Reached, Error> {
 }
 
 /// The family and the address that connects, or why none does.
-async fn connect(host: &str, ips: &[IpAddr], port: u16) -> Result<String, String> {
+async fn tcp(url: &str) -> Result<String, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url} is not a URL: {error}"))?;
+    let (host, port) = place(&uri)?;
     let mut why = format!("the name {host} has no address");
-    for ip in ips {
+    for ip in names::resolve(host).await? {
         let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-        match timeout(CONNECT_TIMEOUT, TcpStream::connect((*ip, port))).await {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect((ip, port))).await {
             Ok(Ok(_)) => return Ok(format!("over {family} at {ip}")),
             Ok(Err(error)) => why = format!("no connection to {ip} port {port}: {error}"),
             Err(_) => why = format!("no connection to {ip} port {port}: no answer"),
         }
     }
     Err(why)
-}
-
-/// The host and the port that `url` means.
-fn place(url: &str) -> (String, u16) {
-    let usual = if url.starts_with("http://") { 80 } else { 443 };
-    let (host, port) = endpoints::place(url).unwrap_or((url, None));
-    (host.trim_matches(['[', ']']).to_owned(), port.and_then(|port| port.parse().ok()).unwrap_or(usual))
 }
 
 /// Which of the ways to EC2 fits this instance, by what IMDS shows of its interface.
@@ -100,21 +90,4 @@ pub(crate) async fn way_out(imds: &Imds, interface: &Interface) -> String {
         }
     };
     way.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_place_of_a_url_is_its_host_and_port() {
-        for (url, host, port) in [
-            ("https://ec2.eu-west-1.amazonaws.com", "ec2.eu-west-1.amazonaws.com", 443),
-            ("http://127.0.0.1:4566/path?x", "127.0.0.1", 4566),
-            ("http://[::1]:80/", "::1", 80),
-            ("https://[fd00::1]", "fd00::1", 443),
-        ] {
-            assert_eq!(place(url), (host.to_owned(), port), "{url}");
-        }
-    }
 }
