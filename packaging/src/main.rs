@@ -1,10 +1,12 @@
 //! Writes what the packages have beside the program into a directory: the manual page, the completions of three
-//! shells, and the licences of what is linked.
+//! shells, and the licences of what is linked; and what a release has beside the packages: the list of what is inside.
 //!
 //! The options come from the program's own definition, the exit codes from the README's table,
 //! which a test holds to the program. The rest of the manual is `manual.roff`.
 
+mod inventory;
 mod licences;
+mod linked;
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -29,7 +31,9 @@ fn main() -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut Options::command(), NAME, directory)?;
     }
-    fs::write(directory.join("third-party-licences.txt"), licences::of_third_parties(target)?)
+    let linked = linked::linked(target)?;
+    fs::write(directory.join("third-party-licences.txt"), licences::of_third_parties(&linked, target)?)?;
+    fs::write(directory.join("eip-claim.cdx.json"), inventory::of(&linked, target)?)
 }
 
 fn manual() -> io::Result<Vec<u8>> {
