@@ -1,17 +1,19 @@
 # What a person does with this project: `make demo` shows the main job, `make test` passes everything,
 # `make prove` goes on for an hour to show that it holds whatever the timing, `make bench` shows what it costs beside others,
-# `make deb` and `make rpm` build packages.
+# `make deb` and `make rpm` build packages, `make dist` a whole release.
 #
 # With RUSTC_BOOTSTRAP=1 (or on a nightly) the AWS SDK compiles in a third of the time, see CONTRIBUTING.md.
 
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-PROGRAM := $(abspath $(TARGET_DIR))/$(HOST)/release/eip-claim
+# What the program is compiled for; what tests it and what describes it runs here.
+TARGET := $(or $(CARGO_BUILD_TARGET),$(HOST))
+PROGRAM := $(abspath $(TARGET_DIR))/$(TARGET)/release/eip-claim
 DEBUG := $(abspath $(TARGET_DIR))/$(HOST)/debug
 VENV := $(abspath $(TARGET_DIR))/venv
 TOOLS := $(abspath $(TARGET_DIR))/tools
 # Where the packagers look for `target/release/manual`.
-MANUAL := $(abspath $(TARGET_DIR))/$(HOST)/release/manual
+MANUAL := $(abspath $(TARGET_DIR))/$(TARGET)/release/manual
 PACKAGES := $(abspath $(TARGET_DIR))/packages
 SIMULATOR := $(abspath $(TARGET_DIR))/simulator
 VERSION := $(shell sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -21,7 +23,7 @@ RPM := $(PACKAGES)/eip-claim-$(VERSION)-1.$(ARCH).rpm
 export CARGO_TARGET_DIR := $(abspath $(TARGET_DIR))
 
 .PHONY: build demo fakecloud test test-claim test-startup startup-update test-policies test-terraform test-packages \
-	test-boot prove bench bench-recovery lint deny manual deb rpm install
+	test-boot test-dist prove bench bench-recovery lint deny manual deb rpm install dist
 
 build:
 	cargo build --release
@@ -105,6 +107,10 @@ $(TERRAFORM_TESTS)/library/terraform: tests/terraform/library.py tests/terraform
 	printf '#!/bin/sh\nexec %s %s "$$@"\n' $(@D)/bin/python $(@D)/$(<F) >$@
 	chmod +x $@
 
+# Whether a release is the same from two clones. It compiles everything twice, so `make test` does without.
+test-dist: $(VENV)/.installed $(TOOLS)/bin/cargo-deb $(TOOLS)/bin/cargo-generate-rpm
+	TOOLS=$(TOOLS) CLONES=$(abspath $(TARGET_DIR))/dist/test $(VENV)/bin/pytest -q tests/dist
+
 # The same proofs to their full size; tests/prove/mod.rs says what they are. They print their figures.
 prove: build
 	PROPTEST_CASES=20000 cargo test --lib
@@ -149,10 +155,10 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# The manual page, the completions of three shells, and the licences of what is linked.
+# The manual page, the completions of three shells, and the licences and the list of what is linked.
 # The profile of the program, so that the AWS SDK is not built for this alone.
 manual:
-	cargo run --quiet --release --package packaging -- $(MANUAL) $(HOST)
+	cargo run --quiet --release --target $(HOST) --package packaging -- $(MANUAL) $(TARGET)
 	gzip --force --best --no-name $(MANUAL)/eip-claim.1 $(MANUAL)/third-party-licences.txt
 
 # The same commit makes the same packages, whose checksum user data has.
@@ -188,6 +194,12 @@ install: build manual
 	install -d $(SHARE)/doc/eip-claim/examples
 	install -m 644 systemd/ready.conf systemd/release-on-stop.conf $(SHARE)/doc/eip-claim/examples
 	install -m 644 README.md LICENSE-APACHE LICENSE-MIT $(MANUAL)/third-party-licences.txt.gz $(SHARE)/doc/eip-claim
+
+# What a release consists of, for every target that can be compiled for here. The same commit makes the same bytes,
+# by flags of their own, for which there is a build folder of its own.
+DIST := $(abspath $(TARGET_DIR))/dist
+dist:
+	packaging/dist.sh $(DIST)/eip-claim-$(VERSION) $(DIST)/build $(TOOLS)
 
 # Licences, sources and banned crates; deny.toml says which.
 deny: $(TOOLS)/bin/cargo-deny
