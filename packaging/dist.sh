@@ -20,6 +20,11 @@ fi
 umask 022
 unset MAKEFLAGS MFLAGS SOURCE_COMMIT RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CFLAGS CC TARGET_CFLAGS TARGET_CC
 unset CARGO_BUILD_TARGET CARGO_BUILD_RUSTFLAGS "${!CARGO_PROFILE_@}" "${!CARGO_TARGET_@}"
+# A file that is older than its commit keeps its time in an .rpm; in a clone none is.
+source=$build/source
+rm -rf "$source"
+git clone --quiet . "$source"
+cd "$source"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH
 # One way for all, since the bytes depend on it: the faster one (CONTRIBUTING.md).
@@ -32,7 +37,7 @@ setting() {
 
 # A panic names its source file, wherever that is. Of the prefixes that fit, the last one counts.
 cargo fetch --quiet --locked
-flags="--remap-path-prefix=$(pwd -P)=/eip-claim --remap-path-prefix=$build=/target"
+flags="--remap-path-prefix=$build=/target --remap-path-prefix=$(pwd -P)=/eip-claim"
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags+=" --remap-path-prefix=$crates=/crates"
 done

@@ -66,6 +66,8 @@ def releases():
     CLONES.mkdir(parents=True)
     home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     source, other_source = clone(CLONES / "one"), clone(CLONES / "far/below/it/the-other")
+    for path in other_source.rglob("*"):
+        os.utime(path, (10**9, 10**9))  # a tree that was there before the commit was made
     one = Release(source, CLONES / "one/target", home, 0o022)
     other = Release(
         other_source, CLONES / "elsewhere", other_cargo_home(CLONES / "crates"), 0o077,
