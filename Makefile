@@ -161,7 +161,7 @@ manual:
 	cargo run --quiet --release --target $(HOST) --package packaging -- $(MANUAL) $(TARGET)
 	gzip --force --best --no-name $(MANUAL)/eip-claim.1 $(MANUAL)/third-party-licences.txt
 
-# The same commit makes the same packages, whose checksum user data has.
+# A clean checkout of a commit makes the same packages, whose checksum user data has.
 DATED = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 deb: build manual $(TOOLS)/bin/cargo-deb
 	mkdir -p $(PACKAGES)

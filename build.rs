@@ -25,8 +25,11 @@ fn main() {
 /// and 24 bytes for each relocation of which most could be one bit.
 fn slim(target: &str) {
     println!("cargo::rerun-if-changed=build.ld");
+    println!("cargo::rustc-link-arg-bins=-T");
     println!("cargo::rustc-link-arg-bins={}/build.ld", env!("CARGO_MANIFEST_DIR"));
-    if target.ends_with("-gnu") && env::var("HOST").as_deref() == Ok(target) && reads_packed_relocations() {
+    let is_static = env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|list| list.split(',').any(|f| f == "crt-static"));
+    let is_native = env::var("HOST").as_deref() == Ok(target);
+    if target.ends_with("-gnu") && is_native && is_static && reads_packed_relocations() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
 }

@@ -76,7 +76,9 @@ impl Attempts {
                 return answered;
             }
             error if nonsense(error).is_some() => (Class::Nonsense, NONSENSE, "got an answer that makes no sense"),
-            SdkError::TimeoutError(_) => (Class::Transient, "ConnectTimeout", "could not connect"),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                (Class::Transient, "ConnectTimeout", "could not connect")
+            }
             SdkError::DispatchFailure(_) => (Class::Transient, "ConnectionFailed", "got no answer"),
             SdkError::ResponseError(_) => (Class::Transient, "UnreadableAnswer", "got an answer that cannot be read"),
             _ => (Class::Nonsense, "BadRequest", "could not be asked"),

@@ -38,8 +38,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Aims a request at `uri`, as this connection's other end wants it.
     pub(crate) fn aim(&self, request: &mut Request<SdkBody>, uri: &Uri) {
-        let host = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
-        if let Some(Ok(host)) = host {
+        if let Ok(host) = HeaderValue::from_str(&host_header(uri)) {
             request.headers_mut().entry(HOST).or_insert(host);
         }
         let Some(proxy) = &self.proxy else {
@@ -74,6 +73,15 @@ pub(crate) async fn connect(uri: &Uri, proxies: Option<&Matcher>) -> Result<Conn
         return serve(encrypt(through, uri).await?, None).await;
     }
     serve(stream, Some(proxy)).await
+}
+
+/// The host and the port of `uri` as a server is told them, and as they are signed: without the usual port.
+fn host_header(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    match (uri.port_u16(), uri.scheme_str()) {
+        (None, _) | (Some(80), Some("http")) | (Some(443), Some("https")) => host.to_owned(),
+        (Some(port), _) => format!("{host}:{port}"),
+    }
 }
 
 /// What bytes go through.
@@ -150,10 +158,9 @@ fn trust() -> Result<Arc<ClientConfig>, Failure> {
     let is_named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
     // The system's folder has the same certificates as its bundle, each in a file of its own.
     let bundle = if is_named { None } else { openssl_probe::probe().cert_file };
-    let found = match &bundle {
-        Some(file) => rustls_native_certs::load_certs_from_paths(Some(file), None),
-        None => rustls_native_certs::load_native_certs(),
-    };
+    let of_bundle = bundle.map(|file| rustls_native_certs::load_certs_from_paths(Some(&file), None));
+    let found =
+        of_bundle.filter(|found| !found.certs.is_empty()).unwrap_or_else(rustls_native_certs::load_native_certs);
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
@@ -179,6 +186,19 @@ pub(crate) fn place(uri: &Uri) -> Result<(&str, u16), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_is_told_its_port_only_where_it_is_not_the_usual_one() {
+        for (url, told) in [
+            ("https://ec2.example:443/", "ec2.example"),
+            ("http://169.254.169.254:80/", "169.254.169.254"),
+            ("https://ec2.example:80/", "ec2.example:80"),
+            ("http://[fd00:ec2::254]/", "[fd00:ec2::254]"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+        ] {
+            assert_eq!(host_header(&Uri::from_static(url)), told, "{url}");
+        }
+    }
 
     #[test]
     fn the_place_of_a_url_is_its_host_and_port() {

@@ -137,9 +137,9 @@ impl Http {
         let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let uri = request.uri().clone();
         let (connection, answer) = loop {
-            let idle = self.idle(&uri).await;
-            let is_kept = idle.is_some();
-            let mut connection = match idle {
+            let waiting = self.waiting(&uri).await?;
+            let is_kept = waiting.is_some();
+            let mut connection = match waiting {
                 Some(connection) => connection,
                 None => self.connect(&uri).await?,
             };
@@ -169,24 +169,28 @@ impl Http {
         *self.0.opening.lock().unwrap_or_else(PoisonError::into_inner) = Some((origin, opening));
     }
 
-    /// A connection to where `uri` leads that waits for a request, if one is still open.
-    async fn idle(&self, uri: &Uri) -> Option<Connection> {
+    /// A connection to where `uri` leads that waits for a request, if one is still open or just being opened.
+    async fn waiting(&self, uri: &Uri) -> Result<Option<Connection>, ConnectorError> {
         let origin = origin(uri);
         let opening =
             self.0.opening.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(there, _)| *there == origin);
-        if let Some((_, opening)) = opening
-            && let Ok(Ok(connection)) = opening.await
-        {
-            return Some(connection);
+        if let Some((_, opening)) = opening {
+            let is_under_way = !opening.is_finished();
+            match opening.await {
+                Ok(Ok(connection)) => return Ok(Some(connection)),
+                // Whoever has waited for it need not fail in the same way once more.
+                Ok(Err(error)) if is_under_way => return Err(error),
+                _ => {}
+            }
         }
         loop {
             let mut connection = {
                 let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let at = idle.iter().position(|(there, _)| *there == origin)?;
+                let Some(at) = idle.iter().position(|(there, _)| *there == origin) else { return Ok(None) };
                 idle.swap_remove(at).1
             };
             if connection.requests.ready().await.is_ok() {
-                return Some(connection);
+                return Ok(Some(connection));
             }
         }
     }
@@ -194,7 +198,11 @@ impl Http {
     async fn connect(&self, uri: &Uri) -> Result<Connection, ConnectorError> {
         match timeout(CONNECT_TIMEOUT, connect(uri, self.0.proxies.as_ref())).await {
             Ok(connected) => connected.map_err(ConnectorError::io),
-            Err(late) => Err(ConnectorError::timeout(late.into())),
+            Err(_) => {
+                let host = uri.host().unwrap_or_default();
+                let limit = humantime::format_duration(CONNECT_TIMEOUT);
+                Err(ConnectorError::timeout(format!("no connection to {host} within {limit}").into()))
+            }
         }
     }
 }

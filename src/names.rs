@@ -13,14 +13,21 @@ use domain::base::{Message, MessageBuilder, Name, Rtype};
 use domain::rdata::{A, Aaaa};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
-/// The resolver of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
-const VPC_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253));
-/// Two servers can be asked in the time that a connection may take.
-const SERVER_TIMEOUT: Duration = Duration::from_millis(800);
-/// When one family has its answer, the other one gets this long, as RFC 8305 recommends.
-const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// The resolvers of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
+const VPC_RESOLVERS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253))];
+/// A server of the VPC answers within milliseconds; one that is silent holds the next one up for this long.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Each server is asked as often: a datagram may be lost.
+const ROUNDS: usize = 2;
+/// What is left of the time that a connection may take is for the connection.
+const TIMEOUT: Duration = Duration::from_millis(1_500);
+/// When there are addresses of IPv4, those of IPv6 are waited for this long; a little more than RFC 8305 recommends,
+/// for an instance may have IPv6 alone.
+const RESOLUTION_DELAY: Duration = Duration::from_millis(200);
 const PORT: u16 = 53;
 
 /// The addresses of `host`, which may be one itself; those of IPv6 first, since these fail at once where there is no way.
@@ -31,20 +38,30 @@ pub(crate) async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
-    let known = in_hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), host);
+    let known = in_hosts(&text("/etc/hosts"), host);
     if !known.is_empty() {
         return Ok(known);
     }
-    let servers = Servers::parse(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
-    let mut last = "it is no name".to_owned();
+    let servers = Servers::parse(&text("/etc/resolv.conf"));
+    let mut why = Error::new(ErrorKind::NotFound, "it is no name");
     for name in servers.full_names(host) {
         match servers.look_up(&name).await {
-            Ok(ips) if ips.is_empty() => last = format!("{name} has no address"),
             Ok(ips) => return Ok(ips),
-            Err(error) => last = error.to_string(),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                why = error;
+                break;
+            }
+            // That one of the names is not there says less than that another could not be looked up.
+            Err(error) if why.kind() == ErrorKind::NotFound => why = error,
+            Err(_) => {}
         }
     }
-    Err(format!("the name {host} cannot be resolved: {last}"))
+    Err(format!("the name {host} cannot be resolved: {why}"))
+}
+
+/// A file that is not there, or not readable, says nothing.
+fn text(path: &str) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
 /// What the text of a hosts file says of `host`.
@@ -84,7 +101,7 @@ impl Servers {
             }
         }
         if servers.ips.is_empty() {
-            servers.ips.push(VPC_RESOLVER);
+            servers.ips.extend(VPC_RESOLVERS);
         }
         servers
     }
@@ -98,44 +115,56 @@ impl Servers {
         names.iter().filter_map(|name| Name::from_str(name).ok()).collect()
     }
 
+    /// Asks one server after the other, and beside those that are silent, until one has an answer.
     async fn look_up(&self, name: &Name<Vec<u8>>) -> Result<Vec<IpAddr>, Error> {
-        let mut last = Error::from(ErrorKind::TimedOut);
-        for server in &self.ips {
-            match timeout(SERVER_TIMEOUT, ask_both(*server, name)).await {
-                Ok(Ok(ips)) => return Ok(ips),
-                Ok(Err(error)) => last = error,
-                Err(late) => last = late.into(),
+        let silent = || {
+            let ips: Vec<_> = self.ips.iter().map(IpAddr::to_string).collect();
+            Error::new(ErrorKind::TimedOut, format!("no answer from the name server {}", ips.join(" or ")))
+        };
+        let mut left = self.ips.repeat(ROUNDS).into_iter();
+        let mut asked = JoinSet::new();
+        let mut failure = None;
+        let answered = async {
+            loop {
+                match left.next() {
+                    Some(server) => drop(asked.spawn(ask_both(server, name.clone()))),
+                    None if asked.is_empty() => return Err(failure.take().unwrap_or_else(silent)),
+                    None => {}
+                }
+                tokio::select! {
+                    Some(Ok(answer)) = asked.join_next() => match answer {
+                        Err(error) if error.kind() != ErrorKind::NotFound => failure = Some(error),
+                        known => return known,
+                    },
+                    () = sleep(HEAD_START), if left.len() > 0 => {}
+                }
             }
-        }
-        Err(last)
+        };
+        timeout(TIMEOUT, answered).await.unwrap_or_else(|_| Err(silent()))
     }
 }
 
 /// Asks one server for the addresses of both families, at once.
-async fn ask_both(server: IpAddr, name: &Name<Vec<u8>>) -> Result<Vec<IpAddr>, Error> {
-    let (v6, v4) = (ask(server, name, Rtype::AAAA), ask(server, name, Rtype::A));
+///
+/// # Errors
+/// It fails, or there are none ([`ErrorKind::NotFound`]).
+async fn ask_both(server: IpAddr, name: Name<Vec<u8>>) -> Result<Vec<IpAddr>, Error> {
+    let (v6, v4) = (ask(server, &name, Rtype::AAAA), ask(server, &name, Rtype::A));
     tokio::pin!(v6, v4);
-    let answers = tokio::select! {
-        first = &mut v6 => (second_to(&first, v4).await, first),
-        first = &mut v4 => (second_to(&first, v6).await, first),
+    let (v6, v4) = tokio::select! {
+        v6 = &mut v6 => (v6, v4.await),
+        v4 = &mut v4 => match v4 {
+            Ok(ips) if !ips.is_empty() => (timeout(RESOLUTION_DELAY, v6).await.unwrap_or(Ok(Vec::new())), Ok(ips)),
+            v4 => (v6.await, v4),
+        },
     };
-    let mut ips = match answers {
-        (Ok(some), Ok(others)) => [some, others].concat(),
-        (Ok(ips), Err(_)) | (Err(_), Ok(ips)) if !ips.is_empty() => ips,
-        (Err(error), _) | (_, Err(error)) => return Err(error),
-    };
-    ips.sort_by_key(IpAddr::is_ipv4);
-    Ok(ips)
-}
-
-/// The answer for the other family, which is not waited for much longer than for addresses of the first.
-async fn second_to(
-    first: &Result<Vec<IpAddr>, Error>,
-    second: impl Future<Output = Result<Vec<IpAddr>, Error>>,
-) -> Result<Vec<IpAddr>, Error> {
-    match first {
-        Ok(ips) if !ips.is_empty() => timeout(RESOLUTION_DELAY, second).await.unwrap_or(Ok(Vec::new())),
-        _ => second.await,
+    match (v6, v4) {
+        (Ok(v6), Ok(v4)) if v6.is_empty() && v4.is_empty() => {
+            Err(Error::new(ErrorKind::NotFound, format!("{name} has no address")))
+        }
+        (Ok(v6), Ok(v4)) => Ok([v6, v4].concat()),
+        (Ok(ips), Err(_)) | (Err(_), Ok(ips)) if !ips.is_empty() => Ok(ips),
+        (Err(error), _) | (_, Err(error)) => Err(error),
     }
 }
 
@@ -183,7 +212,13 @@ enum Answer {
 
 /// What `bytes` answer to `query`, if that is what they do.
 fn answer(query: &Message<Vec<u8>>, bytes: &[u8]) -> Option<Answer> {
-    let message = Message::from_octets(bytes).ok().filter(|message| message.is_answer(query))?;
+    let message = Message::from_octets(bytes).ok()?;
+    let refuses = !matches!(message.header().rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
+    // Some refuse without repeating the question.
+    let is_bare = message.header().qr() && message.header().id() == query.header().id() && refuses;
+    if !message.is_answer(query) && !(is_bare && message.header_counts().qdcount() == 0) {
+        return None;
+    }
     if message.header().tc() {
         return Some(Answer::CutOff);
     }
@@ -228,7 +263,7 @@ mod tests {
     #[test]
     fn without_a_file_the_resolver_of_the_vpc_is_asked() {
         let servers = Servers::parse("");
-        assert_eq!((servers.ips, servers.ndots), (vec![VPC_RESOLVER], 1));
+        assert_eq!((servers.ips, servers.ndots), (VPC_RESOLVERS.to_vec(), 1));
     }
 
     #[test]
@@ -291,6 +326,11 @@ mod tests {
         later.header_mut().set_id(asked.header().id().wrapping_add(1));
         assert!(answer(&asked, &answered(&later, Rcode::NOERROR, &[])).is_none());
         assert!(answer(&asked, asked.as_slice()).is_none(), "a question is no answer");
+        let refused = MessageBuilder::new_vec().start_error(&asked, Rcode::REFUSED).into_message();
+        assert!(read(&asked, refused.as_slice()).is_err_and(|why| why.contains("REFUSED")));
+        let mut bare = refused.as_slice()[..12].to_vec();
+        bare[5] = 0;
+        assert!(read(&asked, &bare).is_err_and(|why| why.contains("REFUSED")), "without the question");
         let mut cut = Message::from_octets(answered(&asked, Rcode::NOERROR, &[])).expect("a message");
         cut.header_mut().set_tc(true);
         assert!(matches!(answer(&asked, cut.as_slice()), Some(Answer::CutOff)));

@@ -2,7 +2,8 @@
 namespaces by test_names.py. Prints, as JSON, how the claim ended, who holds the address, and what was asked.
 
 CASE is JSON: `resolv` and `hosts` are the texts of the two files, `host` is the name of the EC2 endpoint,
-`records` what the server at 127.0.0.1 knows, and `mute` the addresses at which a server never answers.
+`records` what the server at 127.0.0.1 knows, `lost` how many questions never reach it, and `mute` the addresses at
+which a server never answers.
 """
 
 import fcntl
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dnslib import CNAME, QTYPE, RCODE, RR, A, AAAA
+from dnslib import CNAME, QTYPE, RCODE, RR, A, AAAA, DNSError
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41
@@ -22,14 +23,17 @@ RECORDS = {"A": A, "AAAA": AAAA, "CNAME": CNAME}
 
 
 class Zone(BaseResolver):
-    """Answers from `records`: a list of [type, value] a name, or the name of an error, or "cut off"."""
+    """Answers from `records`: a list of [type, value] a name, or the name of an error, or "cut off"; the first
+    `lost` questions never arrive."""
 
-    def __init__(self, records):
-        self.records, self.asked = records, []
+    def __init__(self, records, lost):
+        self.records, self.lost, self.asked = records, lost, []
 
     def resolve(self, request, handler):
         name, kind = str(request.q.qname).rstrip("."), QTYPE[request.q.qtype]
         self.asked.append([handler.protocol, kind, name])
+        if len(self.asked) <= self.lost:
+            raise DNSError("lost")
         reply, known = request.reply(), self.records.get(f"{kind} {name}", self.records.get(name))
         if known is None:
             reply.header.rcode = RCODE.NXDOMAIN
@@ -53,9 +57,9 @@ def main(case):
     with socket.socket() as control:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP_RUNNING))
     for name in ("resolv.conf", "hosts"):
-        (here / name).write_text(case[name.split(".")[0]])
+        (here / name).write_bytes(case[name.split(".")[0]].encode("latin-1"))
         subprocess.run(["mount", "--bind", here / name, f"/etc/{name}"], check=True)
-    zone = Zone(case["records"])
+    zone = Zone(case["records"], case["lost"])
     for tcp in (False, True):
         DNSServer(zone, address="127.0.0.1", port=53, tcp=tcp, logger=DNSLogger(log="-request,-reply,-truncated,-error,-recv,-send,-data")).start_thread()
     mute = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in case["mute"]]

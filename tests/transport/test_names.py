@@ -17,7 +17,7 @@ WORLD = {
     "addresses": [{"name": "web", "tags": {"eip-claim": "web"}}],
     "instances": [{"name": "me", "launched_ago_s": 3600, "tags": {"eip-claim": "web"}}],
 }
-USUAL = {"world": WORLD, "resolv": "nameserver 127.0.0.1\n", "hosts": "", "host": HOST, "records": {}, "mute": []}
+USUAL = {"world": WORLD, "resolv": "nameserver 127.0.0.1\n", "hosts": "", "host": HOST, "records": {}, "mute": [], "lost": 0}
 
 
 @pytest.fixture
@@ -57,10 +57,37 @@ def test_one_family_is_enough_when_the_server_fails_on_the_other(claim):
     assert_claimed(claim(records={f"AAAA {HOST}": "SERVFAIL", HOST: [["A", "127.0.0.1"]]}))
 
 
-@pytest.mark.parametrize("mute", [[], ["127.0.0.3"]], ids=["absent", "mute"])
-def test_the_next_server_is_asked_when_the_first_does_not_answer(claim, mute):
-    resolv = "nameserver 127.0.0.3\nnameserver 127.0.0.1\n"
-    assert_claimed(claim(resolv=resolv, mute=mute, records={HOST: [["A", "127.0.0.1"]]}))
+@pytest.mark.parametrize("mute", [[], ["127.0.0.3", "127.0.0.4"]], ids=["absent", "mute"])
+def test_the_next_server_is_asked_when_those_before_do_not_answer(claim, mute):
+    resolv = "nameserver 127.0.0.3\nnameserver 127.0.0.4\nnameserver 127.0.0.1\n"
+    end = claim(resolv=resolv, mute=mute, records={HOST: [["A", "127.0.0.1"]]})
+    assert_claimed(end)
+    assert end["result"]["attempts"] == 1
+
+
+def test_a_question_that_is_lost_is_asked_again(claim):
+    end = claim(lost=2, records={HOST: [["A", "127.0.0.1"]]})
+    assert_claimed(end)
+    assert end["result"]["attempts"] == 1
+
+
+def test_a_name_that_is_not_there_is_not_asked_for_elsewhere(claim):
+    resolv = "search a.internal b.internal corp.internal\nnameserver 127.0.0.1\nnameserver 127.0.0.3\n"
+    end = claim(host="proxy", resolv=resolv, mute=["127.0.0.3"], records={"proxy.corp.internal": [["A", "127.0.0.1"]]})
+    assert_claimed(end)
+    assert end["result"]["attempts"] == 1
+
+
+def test_a_file_with_a_byte_of_another_alphabet_is_read(claim):
+    end = claim(resolv="# caf\xe9\nnameserver 127.0.0.1\n", records={HOST: [["A", "127.0.0.1"]]})
+    assert_claimed(end)
+
+
+def test_servers_that_are_silent_are_named(claim):
+    resolv = "search a.internal\nnameserver 127.0.0.3\nnameserver 127.0.0.4\n"
+    end = claim(resolv=resolv, mute=["127.0.0.3", "127.0.0.4"])
+    assert end["code"] == 75, end
+    assert "no answer from the name server 127.0.0.3 or 127.0.0.4" in end["result"]["error"]["message"]
 
 
 def test_an_answer_that_is_cut_off_is_asked_for_over_tcp(claim):
