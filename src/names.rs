@@ -213,10 +213,11 @@ enum Answer {
 /// What `bytes` answer to `query`, if that is what they do.
 fn answer(query: &Message<Vec<u8>>, bytes: &[u8]) -> Option<Answer> {
     let message = Message::from_octets(bytes).ok()?;
-    let refuses = !matches!(message.header().rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
+    let header = message.header();
+    let refuses = !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN);
     // Some refuse without repeating the question.
-    let is_bare = message.header().qr() && message.header().id() == query.header().id() && refuses;
-    if !message.is_answer(query) && !(is_bare && message.header_counts().qdcount() == 0) {
+    let is_bare = message.header_counts().qdcount() == 0 && header.qr() && header.id() == query.header().id();
+    if !(message.is_answer(query) || refuses && is_bare) {
         return None;
     }
     if message.header().tc() {
