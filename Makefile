@@ -2,7 +2,7 @@
 # `make prove` goes on for an hour to show that it holds whatever the timing, `make bench` shows what it costs beside others,
 # `make deb` and `make rpm` build packages, `make dist` a whole release.
 #
-# With RUSTC_BOOTSTRAP=1 (or on a nightly) the AWS SDK compiles in a third of the time, see CONTRIBUTING.md.
+# With RUSTC_BOOTSTRAP=1 (or on a nightly) the AWS SDK compiles faster, see CONTRIBUTING.md.
 
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')

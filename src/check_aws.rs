@@ -1,6 +1,5 @@
 //! The part of the check that asks AWS: is there a way, which addresses match, and what may this instance do.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::afterwards;
@@ -72,8 +71,8 @@ impl Aws<'_> {
     /// Which addresses are meant, where this instance's own tags say so.
     async fn tags(&self, list: &mut Checklist) -> Option<Vec<Filter>> {
         let (imds, cloud, own) = (self.imds, &self.cloud, &self.here.identity.instance);
-        let known = BTreeMap::new();
-        match despite_the_transient(self.patience(), async || filters(self.options, &known, imds, cloud, own).await)
+        let known = &self.here.own_tags;
+        match despite_the_transient(self.patience(), async || filters(self.options, known, imds, cloud, own).await)
             .await
         {
             Ok(filters) => {

@@ -23,7 +23,6 @@ use crate::imds::{Identity, Imds, Interface};
 use crate::reasons;
 use crate::report::{Facts, Outcome, Report};
 use crate::retry::{Backoff, Deadline, Retry};
-use crate::selector::own_tags;
 use crate::stop::{Hold, Stop};
 
 /// A role that was made with its instance takes seconds until all of EC2 knows it.
@@ -90,17 +89,13 @@ impl Claim<'_> {
         endpoints::check()?;
         let imds = Imds::from_env(retry.deadline())?;
         let profile = InstanceProfile::new(&imds);
-        let look = async || {
-            let here = async { tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options)) };
-            let (here, tags) = tokio::join!(here, own_tags(options, &imds));
-            here.map(|found| (found, tags))
-        };
-        let (((here, cloud), gate), own_tags) = retry.run(look).await?;
+        let look = async || tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options));
+        let ((here, cloud), gate) = retry.run(look).await?;
         // Before IMDS answers, nobody can have said anything about this instance.
         let start = Instant::now();
         *facts = here.facts();
         let me = here.me();
-        let Here { identity, interface, private_ip, target } = here;
+        let Here { identity, interface, private_ip, target, own_tags } = here;
         tracing::info!(instance = %identity.instance, region = identity.region, zone = identity.zone,
             interface = %interface.id, %private_ip, ?gate, "this instance");
         let denied_window = if is_young(&identity) { DENIED_WINDOW } else { Duration::ZERO };

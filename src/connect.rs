@@ -4,7 +4,6 @@ use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use aws_smithy_types::body::SdkBody;
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
@@ -16,14 +15,10 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 use crate::names;
-
-/// An address that does not answer holds the next one up for this long, as RFC 8305 recommends.
-const HEAD_START: Duration = Duration::from_millis(250);
+use crate::race::first;
 
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
@@ -98,26 +93,11 @@ async fn serve(stream: Box<dyn Stream>, proxy: Option<Intercept>) -> Result<Conn
 /// A TCP connection to the host of `uri`: its addresses one after the other, and beside those that do not answer.
 async fn reach(uri: &Uri) -> Result<Box<dyn Stream>, Failure> {
     let (host, port) = place(uri)?;
-    let mut left = names::resolve(host).await?.into_iter();
-    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    let mut trying = JoinSet::new();
-    loop {
-        match left.next() {
-            Some(ip) => drop(trying.spawn(to(ip, port))),
-            None if trying.is_empty() => return Err(failure.into()),
-            None => {}
-        }
-        tokio::select! {
-            Some(Ok(tried)) = trying.join_next() => match tried {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(Box::new(stream));
-                }
-                Err(error) => failure = error,
-            },
-            () = sleep(HEAD_START), if left.len() > 0 => {}
-        }
-    }
+    let ips = names::resolve(host).await?;
+    let connected = first(ips.into_iter().map(|ip| to(ip, port))).await;
+    let stream = connected.map_err(|error| error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 async fn to(ip: IpAddr, port: u16) -> Result<TcpStream, io::Error> {

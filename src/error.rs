@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::classify::{classify, remedy};
+use crate::retry::{Pace, Patience};
 use crate::sanity::on_one_line;
 
 /// How the program ends, in the codes of `sysexits.h` that systemd knows by name.
@@ -65,27 +66,6 @@ pub enum Class {
     Usage,
     /// All else.
     Fatal,
-}
-
-/// For how long attempts go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// Not at all.
-    None,
-    /// For this long since the first failure of the class.
-    Window(Duration),
-    /// Until the deadline.
-    Deadline,
-}
-
-/// How long the pauses between attempts grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pace {
-    /// To seconds: somebody else has to answer.
-    #[default]
-    Usual,
-    /// To a part of a second: without a network nothing leaves this machine, and nobody is asked too often.
-    Local,
 }
 
 /// An address or a tag may be seconds old and not visible to reads yet.
@@ -221,12 +201,6 @@ impl Error {
             }
             next = cause.source();
         }
-        self
-    }
-
-    /// The same failure, to be tried again at `pace`.
-    pub fn at(mut self, pace: Pace) -> Self {
-        self.pace = pace;
         self
     }
 

@@ -1,5 +1,6 @@
 //! This instance: what every command has to know before it can ask EC2 anything, and the way there.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use crate::cli::Options;
@@ -9,6 +10,7 @@ use crate::decide::Me;
 use crate::error::Error;
 use crate::imds::{Identity, Imds, Interface};
 use crate::report::Facts;
+use crate::selector::own_tags;
 use crate::target;
 
 /// This instance, and where on it the address belongs.
@@ -18,6 +20,8 @@ pub(crate) struct Here {
     pub(crate) interface: Interface,
     pub(crate) private_ip: Ipv4Addr,
     pub(crate) target: Target,
+    /// Those of this instance's own tags that the selectors mean and IMDS has shown already, by their keys.
+    pub(crate) own_tags: BTreeMap<String, String>,
 }
 
 impl Here {
@@ -34,16 +38,21 @@ impl Here {
             Ok((identity, cloud))
         };
         // The credentials are fetched meanwhile; should that fail, the first call says why.
-        let (found, _) = tokio::join!(async { tokio::try_join!(region, imds.interfaces()) }, profile.load());
+        let (found, _, own_tags) = tokio::join!(
+            async { tokio::try_join!(region, imds.interfaces()) },
+            profile.load(),
+            own_tags(options, imds),
+        );
         let ((identity, cloud), interfaces) = found?;
-        Ok((Self::of(Identity { interfaces, ..identity }, options)?, cloud))
+        let here = Self::of(Identity { interfaces, ..identity }, options)?;
+        Ok((Self { own_tags, ..here }, cloud))
     }
 
-    /// The place on the instance `identity` that the options mean.
+    /// The place on the instance `identity` that the options mean; none of its tags is known.
     pub(crate) fn of(identity: Identity, options: &Options) -> Result<Self, Error> {
         let (interface, private_ip) = target::choose(&identity, options)?;
         let target = target::named(&identity, &interface, private_ip, options);
-        Ok(Self { identity, interface, private_ip, target })
+        Ok(Self { identity, interface, private_ip, target, own_tags: BTreeMap::new() })
     }
 
     /// The same, as the policy sees it.

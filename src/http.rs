@@ -6,7 +6,7 @@
 //! HTTP/1.1 is enough for a handful of calls; the rest of the house is the SDK's.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -43,13 +43,13 @@ impl Connections {
     /// Opens a connection for the next call to `url`; should that fail, the call opens one itself, and says why.
     pub(crate) fn open(&self, url: &str) {
         if let Ok(uri) = url.parse() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).open(uri);
+            locked(&self.0).open(uri);
         }
     }
 
     /// Lets go of all connections; calls under way keep theirs.
     pub fn renew(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Http::to_apis();
+        *locked(&self.0) = Http::to_apis();
     }
 }
 
@@ -61,7 +61,7 @@ impl Default for Connections {
 
 impl HttpClient for Connections {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        SharedHttpConnector::new(locked(&self.0).clone())
     }
 }
 
@@ -158,7 +158,7 @@ impl Http {
         if head.status.is_success() {
             (self.0.check)(&head.headers, &text).map_err(|flaw| broken(flaw.into()))?;
         }
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push((origin(&uri), connection));
+        locked(&self.0.idle).push((origin(&uri), connection));
         let answer = http::Response::from_parts(head, SdkBody::from(text));
         HttpResponse::try_from(answer).map_err(|error| broken(error.into()))
     }
@@ -166,14 +166,13 @@ impl Http {
     fn open(&self, uri: Uri) {
         let (http, origin) = (self.clone(), origin(&uri));
         let opening = tokio::spawn(async move { http.connect(&uri).await });
-        *self.0.opening.lock().unwrap_or_else(PoisonError::into_inner) = Some((origin, opening));
+        *locked(&self.0.opening) = Some((origin, opening));
     }
 
     /// A connection to where `uri` leads that waits for a request, if one is still open or just being opened.
     async fn waiting(&self, uri: &Uri) -> Result<Option<Connection>, ConnectorError> {
         let origin = origin(uri);
-        let opening =
-            self.0.opening.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(there, _)| *there == origin);
+        let opening = locked(&self.0.opening).take_if(|(there, _)| *there == origin);
         if let Some((_, opening)) = opening {
             let is_under_way = !opening.is_finished();
             match opening.await {
@@ -185,7 +184,7 @@ impl Http {
         }
         loop {
             let mut connection = {
-                let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut idle = locked(&self.0.idle);
                 let Some(at) = idle.iter().position(|(there, _)| *there == origin) else { return Ok(None) };
                 idle.swap_remove(at).1
             };
@@ -218,6 +217,10 @@ impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Http").finish_non_exhaustive()
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn origin(uri: &Uri) -> Origin {

@@ -13,7 +13,7 @@
 //! - [`release`]: the way back. [`command`]: which of these runs, and how it ended.
 //! - [`cloud`]: the few calls of the SDK, which are made there and in `scaling`, `shown` and `trials` alone,
 //!   over [`http`], which passes on only what AWS may have said (`sanity`), on connections (`connect`)
-//!   to hosts whose names are looked up without the C library (`names`).
+//!   to hosts whose names are looked up without the C library (`names`); of several ways the first one wins (`race`).
 //! - [`classify`], [`error`] and [`retry`]: what failures mean, and when to try again; `meaning` has the words.
 //! - [`report`] and [`result_file`]: the result, for people and for machines.
 
@@ -50,6 +50,7 @@ mod meaning;
 mod metadata;
 mod names;
 mod plan;
+mod race;
 mod reachable;
 mod reasons;
 pub mod release;

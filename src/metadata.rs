@@ -17,9 +17,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use tokio::time::timeout;
 
 use crate::endpoints::{is_url, set};
-use crate::error::{Class, Error, Pace};
+use crate::error::{Class, Error};
 use crate::http;
-use crate::retry::Deadline;
+use crate::retry::{Deadline, Pace};
 use crate::sanity;
 
 /// IMDS answers within milliseconds or not at all.
@@ -96,9 +96,11 @@ impl Metadata {
                 let message = format!("IMDS answered {path} with HTTP status {status}");
                 Error::new(Class::NotYet, "ImdsError", message)
             }
-            None => Error::new(Class::NotYet, "ImdsUnreachable", format!("no answer from IMDS about {path}"))
-                .caused_by(error)
-                .at(if chain(error).any(is_no_route) { Pace::Local } else { Pace::Usual }),
+            None => {
+                let message = format!("no answer from IMDS about {path}");
+                let pace = if chain(error).any(is_no_route) { Pace::Local } else { Pace::Usual };
+                Error { pace, ..Error::new(Class::NotYet, "ImdsUnreachable", message).caused_by(error) }
+            }
         }
     }
 

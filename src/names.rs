@@ -13,14 +13,13 @@ use domain::base::{Message, MessageBuilder, Name, Rtype};
 use domain::rdata::{A, Aaaa};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+
+use crate::race::first;
 
 /// The resolvers of every VPC, for the moments of a boot in which `/etc/resolv.conf` is not there yet.
 const VPC_RESOLVERS: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253))];
-/// A server of the VPC answers within milliseconds; one that is silent holds the next one up for this long.
-const HEAD_START: Duration = Duration::from_millis(250);
 /// Each server is asked as often: a datagram may be lost.
 const ROUNDS: usize = 2;
 /// What is left of the time that a connection may take is for the connection.
@@ -121,26 +120,21 @@ impl Servers {
             let ips: Vec<_> = self.ips.iter().map(IpAddr::to_string).collect();
             Error::new(ErrorKind::TimedOut, format!("no answer from the name server {}", ips.join(" or ")))
         };
-        let mut left = self.ips.repeat(ROUNDS).into_iter();
-        let mut asked = JoinSet::new();
-        let mut failure = None;
-        let answered = async {
-            loop {
-                match left.next() {
-                    Some(server) => drop(asked.spawn(ask_both(server, name.clone()))),
-                    None if asked.is_empty() => return Err(failure.take().unwrap_or_else(silent)),
-                    None => {}
-                }
-                tokio::select! {
-                    Some(Ok(answer)) = asked.join_next() => match answer {
-                        Err(error) if error.kind() != ErrorKind::NotFound => failure = Some(error),
-                        known => return known,
-                    },
-                    () = sleep(HEAD_START), if left.len() > 0 => {}
+        let asked = self.ips.repeat(ROUNDS).into_iter().map(|server| {
+            let name = name.clone();
+            async move {
+                match ask_both(server, name).await {
+                    // That the name is not there is an answer, too.
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Err(error)),
+                    answer => answer.map(Ok),
                 }
             }
-        };
-        timeout(TIMEOUT, answered).await.unwrap_or_else(|_| Err(silent()))
+        });
+        match timeout(TIMEOUT, first(asked)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Some(failure))) => Err(failure),
+            Ok(Err(None)) | Err(_) => Err(silent()),
+        }
     }
 }
 

@@ -51,6 +51,8 @@ struct Release<'a> {
     cloud: Cloud,
     me: Me,
     interface: Interface,
+    /// Those of this instance's own tags that IMDS has shown already, by their keys.
+    own_tags: BTreeMap<String, String>,
     /// The selectors, once this instance's own tags are known.
     filters: Option<Vec<Filter>>,
     /// Whether an association may have ended at our request.
@@ -72,6 +74,7 @@ impl Release<'_> {
             cloud,
             me: here.me(),
             interface: here.interface,
+            own_tags: here.own_tags,
             filters: None,
             asked: false,
             ended: Vec::new(),
@@ -91,7 +94,7 @@ impl Release<'_> {
     async fn round(&mut self) -> Result<Outcome, Error> {
         if self.filters.is_none() {
             self.filters =
-                Some(filters(self.options, &BTreeMap::new(), self.imds, &self.cloud, &self.me.instance).await?);
+                Some(filters(self.options, &self.own_tags, self.imds, &self.cloud, &self.me.instance).await?);
         }
         loop {
             let (held, witness) = self.held().await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Class, Error, Pace, Patience};
+use crate::error::{Class, Error};
 
 /// The first pause after a failure is drawn from zero to this.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -20,6 +20,27 @@ const SHORTEST_CAP: Duration = Duration::from_secs(2);
 const LONGEST_CAP: Duration = Duration::from_secs(4);
 /// What costs nobody a packet is tried more often: a lease of DHCP that comes late is used at once.
 const LOCAL_CAP: Duration = Duration::from_millis(500);
+
+/// For how long attempts go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all.
+    None,
+    /// For this long since the first failure of the class.
+    Window(Duration),
+    /// Until the deadline.
+    Deadline,
+}
+
+/// How long the pauses between attempts grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// To seconds: somebody else has to answer.
+    #[default]
+    Usual,
+    /// To a part of a second: without a network nothing leaves this machine, and nobody is asked too often.
+    Local,
+}
 
 /// The instant after which nothing is begun and nothing goes on.
 #[derive(Debug, Clone, Copy)]
@@ -374,7 +395,7 @@ mod tests {
                 return Ok(());
             }
             sleep(took).await;
-            Err(Error::new(Class::NotYet, "Code", "it failed").at(pace))
+            Err(Error { pace, ..Error::new(Class::NotYet, "Code", "it failed") })
         };
         assert_eq!(retry.run(attempt).await, Ok(()));
         (start.elapsed() - outage, retry.attempts())

@@ -1,6 +1,5 @@
 //! The status: which addresses match, who holds them, and what `claim` would do now. It changes nothing.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -74,8 +73,8 @@ async fn look(options: &Options, status: &mut Status) -> Result<(), Error> {
     let profile = InstanceProfile::new(&imds);
     let who = async || tokio::try_join!(Here::find(&imds, &profile, options), Gate::read(&imds, options));
     let ((here, cloud), gate) = despite_the_transient(deadline, who).await?;
-    let (own, tags) = (&here.identity.instance, BTreeMap::new());
-    let filters = despite_the_transient(deadline, async || filters(options, &tags, &imds, &cloud, own).await).await?;
+    let (own, tags) = (&here.identity.instance, &here.own_tags);
+    let filters = despite_the_transient(deadline, async || filters(options, tags, &imds, &cloud, own).await).await?;
     status.heading = heading(&here, &filters);
     let found = despite_the_transient(deadline, async || cloud.addresses_and_tags(&filters).await).await?;
     let ids: Vec<_> = found.iter().filter_map(|(address, _)| address.holder()).cloned().collect();

@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use eip_claim::decide::{Decision, Me, Policy, Reach, Takeover, decide};
-use eip_claim::error::{Class, Pace};
+use eip_claim::error::Class;
 use eip_claim::ids::AllocationId;
-use eip_claim::retry::Backoff;
+use eip_claim::retry::{Backoff, Pace};
 
 use super::ec2::{Ec2, scrambled};
 
